@@ -267,6 +267,48 @@ def test_tables_of_parts_with_other_columns_besides_are_of_one_set(tmp_path: Pat
     assert listing["label"].value_counts().to_dict() == {"0": 5, "1": 5}
 
 
+SKIN = ("melanoma", "nevus", "wart", "cyst")
+
+
+@pytest.mark.parametrize(
+    ("head", "row", "told"),
+    [
+        ("file,malignant,disease", "{n}.png,{two},{four}", "disease was read, and malignant may be the label too"),
+        ("file,tool,phase", "{n}.png,{n2},{three}", "tool was read, and phase may be the label too"),
+        ("file,target,fine_label", "{n}.png,{two},{three}", "target was read, and fine_label may be the label too"),
+        ("file,target,disease", "{n}.png,{four},{other}", ""),
+        ("file,target,place", "{n}.png,{four},{three}", ""),
+        ("file,target,sex,age", "{n}.png,{four},{n2},{three}", ""),
+    ],
+)
+def test_other_columns_that_may_be_the_label_are_named(tmp_path: Path, head: str, row: str, told: str) -> None:
+    rows = [
+        row.format(n=n, two=n % 4 > 1, four=SKIN[n % 4], three=n % 3, n2=n // 2 % 2, other=f"L{n % 4}")
+        for n in range(24)
+    ]
+    images = numbered("{}.png", 24)
+    found = doubts(Layout(images, {"about.csv": table(head, *rows)}, "", {}), tmp_path)
+    assert [one["why"] for one in found] == ([told] if told else [])
+    if told:
+        other = found[0]["option"].removeprefix("--label-column ")
+        asked = Layout(images, {"about.csv": table(head, *rows)}, "", {}, options={"label_column": other})
+        assert not doubts(asked, tmp_path / "asked")
+
+
+@pytest.mark.parametrize(
+    ("column", "ones", "told"), [("label", "well", True), ("label", "ill", False), ("healthy", "well", False)]
+)
+def test_0_and_1_that_contradict_the_names_of_folders_are_told(
+    tmp_path: Path, column: str, ones: str, told: bool
+) -> None:
+    folders = {"well": "healthy", "ill": "glaucoma"}
+    images = [f"{folder}/{name}{n}.png" for name, folder in folders.items() for n in range(6)]
+    text = table(f"image,{column}", *(f"{name}{n}.png,{int(name == ones)}" for name in folders for n in range(6)))
+    found = doubts(Layout(images, {"about.csv": text}, "", {}), tmp_path)
+    why = "about.csv has 0 for glaucoma, 1 for healthy: either may be swapped"
+    assert [one["why"] for one in found] == ([why] if told else [])
+
+
 def test_an_id_of_two_values_is_no_label(tmp_path: Path) -> None:
     text = table("path,sign,user_id", *(f"{n}.png,{n % 3}x,{n // 4}" for n in range(8)))
     listing = made(Layout(numbered("{}.png", 8), {"about.csv": text}, "", {}), tmp_path).scan()

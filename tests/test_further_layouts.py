@@ -454,6 +454,30 @@ LAYOUTS = {
         {"train": 6},
         told="n0 is cat",
     ),
+    "elpv: a table whose values stand between blanks": Layout(
+        numbered("images/cell{:04d}.png", 8),
+        {"labels.csv": "".join(f"images/cell{n:04d}.png  {n % 2}.0   {('mono', 'poly')[n // 4]}\n" for n in range(8))},
+        "",
+        {"0.0": 4, "1.0": 4},
+        told="taken as path, label, column 3",
+    ),
+    "kaokore: 0 and 1 are no names of images, and splits no labels": Layout(
+        numbered("images/{:08d}.jpg", 8),
+        {"labels.csv": table("image,gender,status,set", *(f"{n:08d}.jpg,{n % 2},{n % 4},train" for n in range(8)))},
+        "",
+        {None: 8},
+        told="labels.csv names images, and has the columns gender, status) --label-column status",
+    ),
+    "half of a second table has 0 and 1 the other way round": Layout(
+        numbered("images/{}.png", 10),
+        {
+            "a.csv": table("image,label", *(f"{n}.png,{n % 2}" for n in range(10))),
+            "b.csv": table("image,label", *(f"{n}.png,{1 - n % 2}" for n in range(4))),
+        },
+        "",
+        {None: 10},
+        told="a.csv and b.csv give the same images different labels",
+    ),
     "a sheet beside the images that is none": Layout(
         [f"{c}/{n}.png" for c in PETS for n in (1, 2)], {"about.xlsx": b"PK"}, "", {"cat": 2, "dog": 2}
     ),

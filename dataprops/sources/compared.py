@@ -11,9 +11,9 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from dataprops.sources.account import FOLDERS_USED, NO_KNOWN_FORM, Decision, decide
-from dataprops.sources.columns import texts_of
-from dataprops.sources.labels import spelling_key
+from dataprops.sources.account import FOLDERS_USED, IN_DOUBT, NO_KNOWN_FORM, Decision, decide
+from dataprops.sources.columns import POSITIVE, texts_of
+from dataprops.sources.labels import spelling_key, words_of
 from dataprops.sources.levels import ALIKE
 from dataprops.sources.lists import split_of_list
 from dataprops.sources.neighbours import HEAD, MOST_TABLES, TABLES, Told, few_of_a_kind, neighbour_tables
@@ -23,6 +23,10 @@ from dataprops.util.names import without_ending
 
 SAME = 0.01  # largest fraction of images whose labels may differ
 SHOWN = 3  # labels or tables shown in a decision
+# words of classes that 0 stands for
+NEGATIVE = frozenset(
+    ("negative", "neg", "no", "non", "not", "normal", "healthy", "benign", "absent", "without", "control", "uninfected")
+)
 
 
 def compare(
@@ -66,6 +70,8 @@ def compare(
             other = _others(told.name, label, len(own), f"giving {shown(told.name)} in place of the folder")
         if same:
             used.add(told.name)
+            if (why := _swapped(label, own, told)) is not None:
+                decide(table, Decision("labels", IN_DOUBT, why, "--layout none"))
     for name, told in annotated.items():
         label = {key: one for key, one in told.items() if one is not None and own.get(key) is not None}
         used.add(name)
@@ -98,6 +104,23 @@ def _same(label: Mapping[str, str], own: Mapping[str, str | None]) -> bool:
     folders = {folder: max(n for (f, _), n in pairs.items() if f == folder) for folder, _ in pairs}
     labels = {name: max(n for (_, m), n in pairs.items() if m == name) for _, name in pairs}
     return min(sum(folders.values()), sum(labels.values())) >= (1 - SAME) * len(label)
+
+
+def _swapped(label: Mapping[str, str], own: Mapping[str, str | None], told: Told) -> str | None:
+    """Why 0 and 1 of a table contradict the names of the folders, ``negative`` being 1; None if they do not."""
+    value_of = {
+        folder: Counter(label[key] for key in label if own[key] == folder) for folder in {own[key] for key in label}
+    }
+    value_of = {folder or "": count.most_common(1)[0][0] for folder, count in value_of.items()}
+    none = [folder for folder in value_of if NEGATIVE & set(words_of(folder))]
+    called = {word for column in told.used for word in words_of(column)}  # of a column normal, 1 is the class normal
+    if len(value_of) != 2 or len(none) != 1 or NEGATIVE & called:
+        return None
+    (other,) = value_of.keys() - set(none)
+    if value_of[none[0]].lower() not in POSITIVE or value_of[other].lower() not in ("0", "0.0", "false", "no"):
+        return None
+    pairs = ", ".join(f"{value} for {shown(folder)}" for folder, value in sorted(value_of.items()))
+    return f"{shown(told.name)} has {pairs}: either may be swapped"
 
 
 def _others(name: str, label: Mapping[str, str], images: int, option: str) -> Decision:

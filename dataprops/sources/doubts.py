@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from dataprops.sources.account import IN_DOUBT, Decision, decide, left_out_of
-from dataprops.sources.columns import is_meta, labels_first
+from dataprops.sources.columns import LABELS, is_meta, labels_first, last_word
 from dataprops.sources.labels import SEPARATOR, words_of
 from dataprops.sources.levels import PLAIN, few_of
 from dataprops.sources.splitnames import FILLERS, OF_FOLDERS, split_of
@@ -72,7 +72,7 @@ PERSONS_AND_PARTS = frozenset(
 
 class Reading(NamedTuple):
     """The inferred reading: each image's path, class, split and patient; images per class; whether classes come from folders; files
-    left out; unused columns of tables, column -> image -> value.
+    left out; unused columns of tables, column -> image -> value; the column chosen as the label, and whether by its name.
     """
 
     keys: list[str]
@@ -83,6 +83,7 @@ class Reading(NamedTuple):
     by_folders: bool
     left_out: list[tuple[str, str]]
     described: Mapping[str, Mapping[str, str | None]]
+    chosen: tuple[str, bool] | None
 
 
 Told = tuple[str, str, str]  # what is in doubt, why, the option that corrects it
@@ -95,11 +96,19 @@ def with_doubts(table: pd.DataFrame, options: SourceOptions) -> None:
     path, label, split, group = (table[column].tolist() for column in ("path", "label", "split", "group"))
     by_folders = any(one["what"] == "classes" for one in told)
     described = table.attrs.get("described") or {}
-    reading = Reading(path, label, split, group, _classes(label), by_folders, left_out_of(table), described)
+    chosen = next((found for one in told if (found := _chosen(one)) is not None), None)
+    reading = Reading(path, label, split, group, _classes(label), by_folders, left_out_of(table), described, chosen)
     for sign, answers in SIGNS:
         if not any(getattr(options, answer) for answer in answers) and (found := sign(reading)) is not None:
             what, why, option = found
             decide(table, Decision(what, IN_DOUBT, why, option))
+
+
+def _chosen(decision: Mapping[str, str]) -> tuple[str, bool] | None:
+    """The column that a decision chose as the label, and whether by its name."""
+    if decision["what"] != "columns" or not decision["value"].endswith(" is the label"):
+        return None
+    return decision["value"].removesuffix(" is the label").strip("'\""), "0 and 1" not in decision["why"]
 
 
 def _columns(described: Mapping[str, Mapping[str, str | None]], images: int) -> list[str]:
@@ -300,6 +309,28 @@ def splits_in_names(reading: Reading) -> Told | None:
     return None
 
 
+def other_label_columns(reading: Reading) -> Told | None:
+    """Other columns of the table that may be the label: with the name of one, with coarser classes, or, if the label was not chosen by
+    its name, any with few values. Columns that say the same in other words do not count.
+    """
+    if reading.chosen is None or not reading.classes:
+        return None
+    column, by_name = reading.chosen
+    rivals = []
+    for name in _columns(reading.described, len(reading.keys)):
+        values = [reading.described[name].get(key) for key in reading.keys]
+        pairs = {pair for pair in zip(reading.label, values, strict=True) if None not in pair}
+        labels, others = {label for label, _ in pairs}, {value for _, value in pairs}
+        coarser = len(pairs) == len(labels) > len(others) > 1 and len(reading.keys) >= LEAST * len(labels)
+        same = len(pairs) == len(labels) == len(others)
+        if not same and len(others) > 1 and (last_word(name) in LABELS or coarser or not by_name):
+            rivals.append(name)
+    if not rivals:
+        return None
+    why = f"{shown(column)} was read, and {few_of(rivals)} may be the label too"
+    return "labels", why, f"--label-column {shlex.quote(shown(rivals[0]))}"
+
+
 def words_in_every_class(reading: Reading) -> Told | None:
     """File names that begin with the same few words in every class: ``site1/cat_1.png``, ``site2/cat_2.png``."""
     if not reading.by_folders:
@@ -388,6 +419,7 @@ SIGNS: tuple[tuple[Sign, tuple[str, ...]], ...] = (
     (called_alike, ("layout", "label_pattern", "include")),
     (splits_apart, ("layout", "label_pattern")),
     (splits_in_names, ("layout",)),
+    (other_label_columns, ("label_pattern",)),
     (words_in_every_class, ("layout", "label_pattern")),
     (parts_in_every_class, ("layout", "label_pattern")),
     (archives_beside, ("include",)),

@@ -196,7 +196,7 @@ def _rows_of(frame: pd.DataFrame, known: Mapping[str, str | None]) -> tuple[dict
     named = known_as(columns, PATHS)
     for column in dict.fromkeys((*named, *columns)):
         paths = texts_of(frame[column])
-        if column not in named and all(path is None or path.strip().isdecimal() for path in paths):
+        if column not in named and are_numbers(paths):
             continue  # unrelated numbers
         at = [None if path is None else image_of(path, known) for path in paths]
         rows = {key: row for row, key in reversed(list(enumerate(at))) if key is not None}
@@ -226,7 +226,7 @@ def agreeing(tables: Sequence[Told], images: int) -> list[Told]:
     used: list[Told] = []
     labels: dict[str, str | None] = {}
     whole = bool(tables) and len(tables[0].label) >= WHOLE * images
-    for told in tables[:1] + [told for told in tables[1:] if not whole or len(told.label) >= images / 2]:
+    for told in tables[:1] + [told for told in tables[1:] if not whole or _counts(told, tables[0], images)]:
         shared = [key for key, label in told.label.items() if label is not None and labels.get(key) is not None]
         if sum(labels[key] != told.label[key] for key in shared) > DISAGREE * len(shared):
             return []
@@ -242,6 +242,14 @@ def agreeing(tables: Sequence[Told], images: int) -> list[Told]:
         told._replace(split={key: own or part for key, own in told.split.items()})
         for told, part in zip(used, parts, strict=True)
     ]
+
+
+def _counts(told: Told, first: Told, images: int) -> bool:
+    """Whether a table beside a complete one is considered: it lists half of the images, or has 0 and 1 the other way round."""
+    if len(told.label) >= images / 2:
+        return True
+    pairs = {(first.label.get(key), label) for key, label in told.label.items() if label is not None}
+    return pairs == {("0", "1"), ("1", "0")}
 
 
 def _told(
@@ -427,10 +435,22 @@ def columns_of(
             for column, values in texts.items()
         }
         paths = [column for column, some in images.items() if len(some) - some.count(None) >= NAMED * len(frame)]
+        paths = [column for column in paths if not are_numbers(texts[column])] or paths  # 0 and 1 beside 00000001.jpg
         few = few_valued({column: values for column, values in texts.items() if column not in paths})
+        few = [column for column in few if not are_splits(texts[column])]
         if paths and few and (best is None or len(set(best[2])) < len(set(images[paths[0]]))):
             best = name, few, images[paths[0]]
     return best
+
+
+def are_numbers(values: Sequence[str | None]) -> bool:
+    """Whether all values are numbers, which may coincide with image names."""
+    return all(value is None or value.strip().isdecimal() for value in values)
+
+
+def are_splits(values: Sequence[str | None]) -> bool:
+    """Whether all values name splits."""
+    return all(value is None or value.strip().lower() in SPLITS for value in values)
 
 
 def few_valued(texts: Mapping[str, Sequence[str | None]]) -> list[str]:

@@ -93,8 +93,8 @@ def read_table(data: bytes, name: str) -> Table:
         return Table(pd.DataFrame(_records(text, lower)), decisions)
     tabs = lower.endswith((".tsv", ".tab")) and "\t" in text.partition("\n")[0]
     separator = said or ("\t" if tabs else separator_of(text))
-    if lower.endswith(".txt") and separator == "," and "," not in text.partition("\n")[0]:
-        separator = _blanks_of(text)
+    if separator == "," and "," not in text.partition("\n")[0]:
+        separator = _blanks_of(text) if lower.endswith(".txt") or _begins_with_images(text) else separator
     columns = text.partition("\n")[0].count(separator) + 1
     if columns > MOST_COLUMNS:
         raise ValueError(f"it has {columns:,} columns, more than a table of images should have ({MOST_COLUMNS:,})")
@@ -351,6 +351,16 @@ def _blanks_of(text: str) -> str:
     places = [[at for at, cell in enumerate(row) if ending_of(cell) in SURE] for row in rows]
     alike = len({(len(row), *at) for row, at in zip(rows, places, strict=True)}) == 1
     return BLANKS if alike and len(rows[0]) > 2 and len(places[0]) == 1 else LAST_BLANK
+
+
+def _begins_with_images(text: str) -> bool:
+    """Whether each line after the first has several values between blanks, the first of them an image: ``cells/1.png  1.0  mono``.
+
+    >>> _begins_with_images("a/1.png  1.0  mono\\na/2.png  0.0  poly\\n"), _begins_with_images("path\\nmy cat.png\\n")
+    (True, False)
+    """
+    rows = _first_rows(text, _blanks_of(text))
+    return len(rows) > 1 and all(len(row) == len(rows[0]) > 1 and ending_of(row[0]) in SURE for row in rows[1:])
 
 
 def _without_repeated_names(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Decision]]:
