@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import logging
 import signal
 import threading
@@ -67,10 +68,28 @@ def watching(operations: Operations, datasets: Sequence[DatasetEntry]) -> Iterat
 def _look_after_on(operations: Operations, stop: threading.Event) -> None:
     tried: Tries = {}
     suspects: Suspects = {}
+    gc.freeze()  # the modules: each look collects cycles, and need not go through these
     while not stop.is_set():
-        look_after(operations, tried, suspects)
-        give_back()  # each look asks the server anew for each dataset: with 50, ten megabytes a minute were kept
+        _try("the server does not answer", _look, operations, tried, suspects)
+        give_back()
         stop.wait(LOOK_SECONDS)
+
+
+def _look(operations: Operations, tried: Tries, suspects: Suspects) -> None:
+    with one_client():
+        look_after(operations, tried, suspects)
+
+
+@contextmanager
+def one_client() -> Iterator[None]:
+    """One client for all requests of a look, which asks several times for each dataset.
+
+    A client of its own for each request takes 25 ms of CPU time instead of 1, and leaves its memory in reference cycles.
+    """
+    from prefect.context import SyncClientContext
+
+    with SyncClientContext.get_or_create():
+        yield
 
 
 def _say_on(operations: Operations, stop: threading.Event) -> None:

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Sequence
+from collections import defaultdict
+from collections.abc import Callable, Sequence
 from datetime import UTC, datetime
 from typing import Any
 
 log = logging.getLogger(__name__)
 
+PAGE = 200  # rows in one answer of the server (PREFECT_SERVER_API_DEFAULT_LIMIT)
 PLANNED = 3  # runs that the server keeps scheduled (PREFECT_SERVER_SERVICES_SCHEDULER_MIN_RUNS)
 
 
@@ -33,30 +35,42 @@ def plan_anew(tags: Sequence[str]) -> int:
     now, gone = datetime.now(UTC), 0
     with get_client(sync_client=True) as client:
         mine = DeploymentFilter.model_validate({"tags": {"all_": list(tags)}})
-        for deployment in client.read_deployments(deployment_filter=mine):
-            if (last := _last_due(deployment, now)) is None:
+        query = {
+            "tags": {"all_": list(tags)},
+            "state": {"type": {"any_": ["SCHEDULED"]}},
+            "expected_start_time": {"after_": now.isoformat()},
+        }
+        planned: dict[Any, list[Any]] = defaultdict(list)
+        for run in _pages(
+            client.read_flow_runs,
+            flow_run_filter=FlowRunFilter.model_validate(query),
+            sort=FlowRunSort.EXPECTED_START_TIME_ASC,
+        ):
+            if run.auto_scheduled:
+                planned[run.deployment_id].append(run)
+        for deployment in _pages(client.read_deployments, deployment_filter=mine):
+            runs = planned[deployment.id]
+            if not runs or (last := _last_due(deployment, now)) is None or runs[0].expected_start_time <= last:
                 continue
-            query = {
-                "deployment_id": {"any_": [deployment.id]},
-                "state": {"type": {"any_": ["SCHEDULED"]}},
-                "expected_start_time": {"after_": now.isoformat()},
-            }
-            runs = client.read_flow_runs(
-                flow_run_filter=FlowRunFilter.model_validate(query), sort=FlowRunSort.EXPECTED_START_TIME_ASC
-            )
-            planned = [run for run in runs if run.auto_scheduled]
-            first = planned[0].expected_start_time if planned else None
-            if first is None or first <= last:
-                continue
-            for run in planned:
+            for run in runs:
                 client.delete_flow_run(run.id)
-            gone += len(planned)
+            gone += len(runs)
             log.warning(
                 "no run of %s was scheduled before %s, because the server's clock was ahead: rescheduling",
                 deployment.name,
-                first.isoformat(),
+                runs[0].expected_start_time.isoformat(),
             )
     return gone
+
+
+def _pages(read: Callable[..., list[Any]], **query: Any) -> list[Any]:
+    """All that a query finds; the server answers with at most `PAGE` at once."""
+    found: list[Any] = []
+    while True:
+        page = read(**query, limit=PAGE, offset=len(found))
+        found += page
+        if len(page) < PAGE:
+            return found
 
 
 def _last_due(deployment: Any, now: datetime) -> datetime | None:

@@ -1,4 +1,4 @@
-"""Runs whose process died: rescheduled, or marked as crashed so that others can start.
+"""Runs whose process died, or never started: rescheduled, or marked as crashed so that others can start.
 
 Prefect's own mechanism, an automation on missing heartbeats, loses its state when the server restarts, and a server that was down
 has missed heartbeats of live runs. So long-running processes do it instead (`dataprops serve` and `watch`).
@@ -7,6 +7,7 @@ has missed heartbeats of live runs. So long-running processes do it instead (`da
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -20,6 +21,13 @@ NEVER_STARTED = timedelta(minutes=5)  # after a worker took a run; starting the 
 # runs send a heartbeat every 30 s (`deployments.deploy.RUN_ENVIRONMENT`)
 HEARTBEAT = "prefect.flow-run.heartbeat"
 SILENT = timedelta(minutes=5)
+# a worker's message about a run that it could not start because the server did not answer (Prefect's client retries for a minute);
+# other errors (a missing command) would come again
+NOT_TAKEN = re.compile(
+    r"Failed to submit flow run to infrastructure: "
+    r"(PrefectHTTPStatusError: Server error|(Read|Write|Pool|Connect)Timeout|(Read|Write|Connect|RemoteProtocol)Error)\b"
+)
+TAKEN_UP = timedelta(hours=1)  # age up to which such a run is rescheduled
 # consecutive checks: after server downtime or a clock change, live runs send a heartbeat before these are over
 LOOKS = 4
 
@@ -42,6 +50,8 @@ def hand_back(run: UUID, why: str) -> None:
 def recover(tags: Sequence[str], suspects: Suspects) -> int:
     """Mark runs with these tags that lost their heartbeat as crashed, and reschedule those a worker took but never started.
 
+    Runs that crashed at submission because the server did not answer are rescheduled too: Prefect gives them up (3.9).
+
     A lost run is left alone while another run of its deployment is active: its concurrency slot was released when its lease
     expired, and Prefect 3.9 would release it again, admitting one run too many.
 
@@ -57,7 +67,7 @@ def recover(tags: Sequence[str], suspects: Suspects) -> int:
         Number of runs marked or rescheduled.
     """
     from prefect.client.orchestration import get_client
-    from prefect.states import Crashed
+    from prefect.states import Crashed, Scheduled
 
     running, pending = _runs(tags, "RUNNING"), _runs(tags, "PENDING")
     before = dict(suspects)
@@ -75,7 +85,21 @@ def recover(tags: Sequence[str], suspects: Suspects) -> int:
     for run in unstarted:
         hand_back(run.id, "its worker never started it")
         del suspects[run.id]
-    return len(silent) + len(unstarted)
+    not_taken = _not_taken(_runs(tags, "CRASHED"))
+    for run in not_taken:
+        log.warning("run %s crashed at submission, the server did not answer: rescheduled", run.name)
+        with get_client(sync_client=True) as client:
+            client.set_flow_run_state(run.id, Scheduled(message="rescheduled: the server did not answer"), force=True)
+    return len(silent) + len(unstarted) + len(not_taken)
+
+
+def _not_taken(crashed: Sequence[Any]) -> list[Any]:
+    """Runs that crashed lately at submission, because the server did not answer."""
+    return [
+        run
+        for run in crashed
+        if abs(datetime.now(UTC) - run.state.timestamp) < TAKEN_UP and NOT_TAKEN.match(run.state.message or "")
+    ]
 
 
 def _unstarted(pending: Sequence[Any], before: Suspects, suspects: Suspects) -> list[Any]:
@@ -116,7 +140,10 @@ def _silent(running: Sequence[Any], before: Suspects, suspects: Suspects) -> lis
 def _runs(tags: Sequence[str], state: str) -> list[Any]:
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter
+    from prefect.client.schemas.sorting import FlowRunSort
 
     query = {"tags": {"all_": list(tags)}, "state": {"type": {"any_": [state]}}}
     with get_client(sync_client=True) as client:
-        return client.read_flow_runs(flow_run_filter=FlowRunFilter.model_validate(query))
+        return client.read_flow_runs(
+            flow_run_filter=FlowRunFilter.model_validate(query), sort=FlowRunSort.EXPECTED_START_TIME_DESC
+        )

@@ -26,11 +26,16 @@ class Server:
         self.crashed: list[UUID] = []
 
     def add(
-        self, began: timedelta, sign: timedelta | None = None, state: str = "RUNNING", deployment: str = "d"
+        self,
+        began: timedelta,
+        sign: timedelta | None = None,
+        state: str = "RUNNING",
+        deployment: str = "d",
+        message: str | None = None,
     ) -> UUID:
         """A run; when it began and said something, as time ago."""
         run = SimpleNamespace(id=uuid4(), name="chest", deployment_id=deployment)
-        run.state = SimpleNamespace(timestamp=datetime.now(UTC) - began, type=state)
+        run.state = SimpleNamespace(timestamp=datetime.now(UTC) - began, type=state, message=message)
         self.runs.append(run)
         if sign is not None:
             self.say(run.id, sign)
@@ -54,14 +59,19 @@ class Server:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def read_flow_runs(self, flow_run_filter: Any) -> list:
+    def read_flow_runs(self, flow_run_filter: Any, sort: Any) -> list:
+        assert sort.value == "EXPECTED_START_TIME_DESC"
         assert flow_run_filter.tags.all_ == list(TAGS)
         (state,) = flow_run_filter.state.type.any_
         over = {*self.crashed, *self.scheduled}
         return [run for run in self.runs if run.id not in over and run.state.type == state.value]
 
-    def set_flow_run_state(self, run: UUID, state: object) -> None:
-        self.crashed.append(run)
+    def set_flow_run_state(self, run: UUID, state: Any, force: bool = False) -> None:
+        if state.is_scheduled():
+            assert force  # it is final
+            self.scheduled.append(run)
+        else:
+            self.crashed.append(run)
 
 
 @pytest.fixture
@@ -143,6 +153,41 @@ def test_a_run_that_no_worker_started_runs_again(server):
     assert looks(1, suspects) == 1
     assert server.scheduled == [run]
     assert suspects == {}
+
+
+NOT_TAKEN = "Failed to submit flow run to infrastructure: "
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        "PrefectHTTPStatusError: Server error '503 Service Unavailable' for url 'http://127.0.0.1:4200/api/flow_runs/1/labels'",
+        "ReadTimeout: ",
+        "ConnectError: All connection attempts failed",
+    ],
+)
+def test_a_run_that_crashed_at_submission_for_want_of_the_server_runs_again(error, server):
+    """A server whose database was locked answered 503 for longer than Prefect's client tries, and `deliver` runs crashed."""
+    run = server.add(timedelta(minutes=2), state="CRASHED", message=NOT_TAKEN + error)
+    assert looks(1) == 1
+    assert server.scheduled == [run]
+    assert looks(9) == 0
+    again = server.add(timedelta(minutes=1), state="CRASHED", message=NOT_TAKEN + error)  # and it was away again
+    assert looks(1) == 1
+    assert server.scheduled == [run, again]
+
+
+def test_a_run_that_would_crash_again_or_did_long_ago_is_left_crashed(server):
+    busy = NOT_TAKEN + "PrefectHTTPStatusError: Server error '503 Service Unavailable'"
+    server.add(timedelta(minutes=2), state="CRASHED", message=NOT_TAKEN + "FileNotFoundError: no such command: prefect")
+    server.add(
+        timedelta(minutes=2), state="CRASHED", message="Flow run infrastructure exited with non-zero status code"
+    )
+    server.add(timedelta(minutes=2), state="CRASHED")
+    server.add(2 * HOUR, state="CRASHED", message=busy)
+    server.add(-2 * HOUR, state="CRASHED", message=busy)
+    assert looks(9) == 0
+    assert server.scheduled == []
 
 
 def test_a_lost_run_waits_while_another_of_its_deployment_is_under_way(server):
