@@ -24,7 +24,7 @@ from dataprops.findings.registry import BUILT_IN
 from dataprops.report import example, gallery
 from dataprops.report.actions import ACTIONS
 from dataprops.report.first_screen import STEPS, steps_of, verdict_of
-from dataprops.report.gallery import all_files, kinds_in_order
+from dataprops.report.gallery import all_files, gallery_data, kinds_in_order
 from dataprops.report.key_numbers import feature_keys, keys_of
 from dataprops.report.markdown import markdown_summary
 from dataprops.report.numbers import number, percent, plus_minus
@@ -203,7 +203,7 @@ def test_every_finding_has_a_thing_to_do_and_alerts_come_before_the_rest(audited
         for kind in ACTIONS
     ]
     checks = [FINDINGS[kind].checks[0].name for kind in ("class_imbalance", "outliers")]
-    summary = audited[0] | {"alerts": [{"name": name} for name in checks]}
+    summary = audited[0] | {"alerts": [{"name": name, "severity": "info", "sentence": "It is so."} for name in checks]}
     steps = steps_of(summary, pd.DataFrame(rows))
     hrefs = [step.href for step in steps]
     assert len(steps) == STEPS and hrefs.index("#find=class_imbalance") < hrefs.index("#find=outliers")
@@ -241,7 +241,7 @@ def test_the_verdict_is_what_can_be_looked_at_and_its_step_comes_first():
     few = {"name": "enough_images", "severity": "warning", "sentence": "The set has only 30 images.", "findings": 0}
     copies = {"name": check, "severity": "warning", "sentence": "Some images are copies.", "findings": 2}
     summary = {"alerts": [few, copies], "n_images": 30, "probe": None}
-    assert verdict_of(summary).sentence == "Look at the warnings first: some images are copies. And 1 more alert."
+    assert verdict_of(summary).sentence == "Check this before you train: some images are copies. And 1 more alert."
     assert [step.href for step in steps_of(summary, found)] == [
         "#find=exact_duplicates",
         "#find=suspect_labels",
@@ -274,13 +274,44 @@ def test_the_verdict_names_what_the_first_step_acts_on_and_no_severe_step_is_cut
     ]
     summary = {"alerts": alerts, "n_images": 30, "probe": None}
     steps = steps_of(summary, pd.DataFrame(rows))
-    assert verdict_of(summary).sentence.startswith("Look at the warnings first: the split_leakage.")
+    assert verdict_of(summary).sentence.startswith("Check this before you train: the split_leakage.")
     assert steps[0].href == "#find=split_leakage" and len(steps) == STEPS
     # the one critical alert is of the kind that is acted on last
     alerts[6]["severity"] = "critical"
     summary["alerts"] = [alerts[6], *alerts[:6], *alerts[7:]]
     assert verdict_of(summary).severity == "critical"
     assert steps_of(summary, pd.DataFrame(rows))[0].href == "#find=outliers"
+
+
+def test_a_reason_that_the_verdict_gives_is_not_repeated_by_its_step():
+    reason = "The width of a file alone predicts the class for 80 % of the images (chance: 50 %)"
+    row = {
+        "kind": "shortcut",
+        "severity": "info",
+        "images": [1],
+        "value": 0.6,
+        "detail": f"{reason}. By class: a 8; b 9.",
+    }
+    alert = {
+        "name": FINDINGS["shortcut"].checks[0].name,
+        "severity": "warning",
+        "sentence": f"{reason}.",
+        "findings": 1,
+    }
+    summary = {"alerts": [alert], "n_images": 300, "probe": None}
+    assert verdict_of(summary).sentence == f"Check this before you train: t{reason[1:]}."
+    assert steps_of(summary, pd.DataFrame([row]))[0].text == "Export all classes in one format and size."
+    told = steps_of(summary | {"alerts": []}, pd.DataFrame([row]))
+    assert told[0].text == f"Export all classes in one format and size: t{reason[1:]}."
+
+
+def test_a_card_of_one_image_does_not_repeat_the_name_and_label_below_it(audited):
+    _, tables, _ = audited
+    path, label = tables["images"].loc[0, ["path", "label"]]
+    detail = f"“{path}” is labelled “{label}”; likelier “x”: 90 % of the most similar images are x."
+    row = {"kind": "suspect_labels", "severity": "info", "images": [0], "value": 0.9, "detail": detail}
+    told = gallery_data(audited[0], {**tables, "findings": pd.DataFrame([row])}, lambda image: None)["rows"][0]["t"]
+    assert told == "Likelier “x”: 90 % of the most similar images are x."
 
 
 def test_a_manifest_of_the_page_tells_names_that_it_cannot_hold():
@@ -321,7 +352,7 @@ def test_a_regression_is_told_in_its_own_words_and_what_was_drawn_beside_the_err
     assert told.note.endswith("4,000 of 10,000 images were drawn (seed 0)") and "class" not in told.note
     assert "regression" in WORDS[told.of].means and "Error of a reference classifier" not in names
     classes = next(key for key in keys_of(summary) if key.of == "probe.error")
-    assert f"majority-class baseline: {percent(summary['probe']['chance'])}" in classes.note
+    assert f"always guessing the largest class: {percent(summary['probe']['chance'])}" in classes.note
     text = Page(render(numeric, tables, lambda image: None)).text
     assert "Error rate of a small classifier" not in text
 
@@ -411,8 +442,8 @@ def test_the_set_is_ranked_among_the_calibrations_sources_under_like_preprocessi
 
 def test_each_number_has_a_sentence_of_what_it_means_and_one_of_what_to_do(audited):
     summary, tables, _ = audited
-    keys = keys_of(summary)
-    assert len(keys) >= 6 and all(key.of in WORDS for key in keys)
+    keys = [key for key in keys_of(summary) if key.name != "Images"]  # explains itself
+    assert len(keys) >= 5 and all(key.of in WORDS for key in keys)
     assert [name for name in tables["properties"]["property"] if words_of(name) is None] == []
     for words in WORDS.values():
         assert words.means.endswith(".") and words.todo.endswith(".") and words.source, words.name

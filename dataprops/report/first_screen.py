@@ -26,9 +26,10 @@ CARRYING = ("images", "probe.error", "probe.unexplained", "probe.gain_if_doubled
 PICTURES = 6  # images shown beside a step
 WORDS = {
     "critical": "Do not train on this dataset as it is",
-    "warning": "Look at the warnings first",
-    "info": "Nothing serious",
+    "warning": "Check this before you train",
+    "info": "Fit for training, with a remark",
 }
+GOOD = "Fit for training, as far as an audit can tell: all applicable checks passed."
 
 
 class Step(NamedTuple):
@@ -71,7 +72,7 @@ def verdict_of(summary: Mapping[str, Any]) -> Verdict:
     """The verdict, from the alerts."""
     alerts = summary["alerts"]
     if not alerts:
-        return Verdict("good", "No alerts. All applicable checks passed.")
+        return Verdict("good", GOOD)
     # among equally severe alerts, the one that the first step addresses
     first = min((alert for alert in alerts if alert["severity"] == alerts[0]["severity"]), key=_use)
     count = len(alerts) - 1
@@ -130,7 +131,7 @@ def in_order(kinds: Iterable[str], summary: Mapping[str, Any]) -> list[str]:
 
 
 def steps_of(summary: Mapping[str, Any], findings: pd.DataFrame) -> list[Step]:
-    """Next steps by priority (`in_order`)."""
+    """Next steps by priority (`in_order`), without what the verdict already says."""
     serious = findings.loc[findings["severity"].isin(["critical", "warning"]), "kind"]
     there = set(findings["kind"])
     kinds = [
@@ -142,8 +143,15 @@ def steps_of(summary: Mapping[str, Any], findings: pd.DataFrame) -> list[Step]:
     # drop kinds without an alert first
     ordered = in_order(kinds, summary)
     kept = sorted(ordered, key=lambda kind: kind not in alerted and kind not in FIRST)[: STEPS - (told is not None)]
-    out = [_step(kind, findings[findings["kind"] == kind]) for kind in in_order(kept, summary)]
+    verdict = verdict_of(summary).sentence
+    out = [_without(verdict, _step(kind, findings[findings["kind"] == kind])) for kind in in_order(kept, summary)]
     return [*out, told] if told else out
+
+
+def _without(verdict: str, step: Step) -> Step:
+    """The step without its reason, if the verdict gives that."""
+    what, _, why = step.text.rstrip(".").partition(": ")
+    return step._replace(text=f"{what}.") if why and why in verdict else step
 
 
 def _more_images(summary: Mapping[str, Any]) -> Step | None:

@@ -15,7 +15,7 @@ import pandas as pd
 
 from dataprops.findings import FINDINGS
 from dataprops.findings.pixel_shortcut import cell_of, is_mark
-from dataprops.findings.rows import in_turn
+from dataprops.findings.rows import in_turn, quoted
 from dataprops.report.changes import title
 from dataprops.report.first_screen import alert_of_kinds, in_order
 from dataprops.report.numbers import number
@@ -56,13 +56,19 @@ def shown_as(kind: str, found: pd.DataFrame) -> str:
     return wanted
 
 
-def _rows(findings: pd.DataFrame, kinds: list[str], features: int) -> list[dict[str, Any]]:
+def _rows(findings: pd.DataFrame, kinds: list[str], images: pd.DataFrame, features: int) -> list[dict[str, Any]]:
     rows = []
+    path, label = (images[name].to_numpy(object) for name in ("path", "label"))
     for at, kind in enumerate(kinds):
         found = findings[findings["kind"] == kind].head(LISTED)
         for ids, value, detail in found[["images", "value", "detail"]].itertuples(index=False):
             named = [int(i) for i in ids[:NAMED]]
             row: dict[str, Any] = {"k": at, "m": named, "t": str(detail)}
+            if len(named) == 1:  # its name and label are below the picture
+                shown = f"{quoted(str(path[named[0]]))} is labelled {quoted(str(label[named[0]]))}; "
+                if row["t"].startswith(shown):
+                    row["t"] = row["t"].removeprefix(shown)
+                    row["t"] = row["t"][:1].upper() + row["t"][1:]
             if kind == "image_quality":  # its details begin with the name of the fault
                 fault, colon, rest = row["t"].partition(":")
                 row["t"] = f"{fault.replace('_', ' ').capitalize()}{colon}{rest}"
@@ -212,7 +218,7 @@ def gallery_data(summary: Mapping[str, Any], tables: Mapping[str, pd.DataFrame],
                 **({"usual": 1} if name in LAST else {}),
             }
         )
-    rows = _rows(findings, names, summary["features"])
+    rows = _rows(findings, names, images, summary["features"])
     columns = {name: images[name].to_numpy(object) for name in ("path", "label", "split", "group")}
     about = {}
     _contrast(rows, images)

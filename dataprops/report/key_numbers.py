@@ -43,7 +43,7 @@ def _probe_keys(summary: Mapping[str, Any]) -> list[Key]:
         value, note = interval_text(probe["error"])
         parts = [note, "on held-out patients" if probe.get("grouped_by") == "group" else "on held-out images"]
         if probe.get("chance") and not is_numeric(probe):
-            parts.append(f"majority-class baseline: {percent(probe['chance'])}")
+            parts.append(f"always guessing the largest class: {percent(probe['chance'])}")
         parts += probe.get("notes") or []
         keys.append(Key(error[0], value, "; ".join(filter(None, parts)), error[1]))
     gain = probe.get("gain_if_doubled")

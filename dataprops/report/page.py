@@ -33,7 +33,8 @@ from dataprops.report.text import visible
 from dataprops.report.words import FIRST, WORDS, disagreement, words_of
 from dataprops.util import helper
 
-TOGETHER = re.compile(r"(?<![\w-])--[a-z][a-z-]*|\d[\d.,]* %")  # not to be broken across lines: options, numbers with %
+OPTION = re.compile(r"(?<![\w-])--[a-z][a-z-]*(?: &#39;.+?&#39;)?")  # of the command line, with a quoted value
+TOGETHER = re.compile(r"\d[\d.,]* %")  # not to be broken across lines
 JUDGED = ("suspect_labels", "image_quality", "outliers")  # need review: not in the suggested command
 
 
@@ -72,10 +73,11 @@ def environment():
 
 
 def _prose(text: str) -> Any:
-    """Escape a sentence, with no line breaks inside command options or between a number and its percent sign."""
+    """Escape a sentence; command options as code, and no line break between a number and its percent sign."""
     from markupsafe import Markup, escape
 
-    return Markup(TOGETHER.sub(r'<span class="together">\g<0></span>', str(escape(visible(text)))))
+    told = TOGETHER.sub(r'<span class="together">\g<0></span>', str(escape(visible(text))))
+    return Markup(OPTION.sub(r'<span class="option">\g<0></span>', told))
 
 
 def _outcome(success: Any) -> str:

@@ -154,11 +154,9 @@ def class_sharpness(drawn: Drawn) -> Plot | None:
         return None
     i, j = np.unravel_index(np.nanargmax(grid), grid.shape)
     told = f"{short(names[i])} and {short(names[j])} have the most similar pair with different labels"
-    note = ""
+    note = "Label sharpness, 1 / grey level: the higher, the more similar."
     if len(names) > 2:
-        note = (
-            "Uses each image's nearest image of another class; a cell is empty if no image's nearest is in that class."
-        )
+        note += " Only each image's nearest image of another class counts: a cell may be empty."
     return Plot(told, svg_of(_matrix(grid, names, "sharpness"), f"Label sharpness by pair of classes. {told}."), note)
 
 

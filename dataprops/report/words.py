@@ -22,13 +22,6 @@ class Words(NamedTuple):
 
 
 WORDS: dict[str, Words] = {
-    "images": Words(
-        "Images",
-        "Number of images found, and how many are unreadable.",
-        "Restore unreadable files; below a few hundred images all numbers here are uncertain.",
-        "image files listed in the source, minus those left out",
-        "this project",
-    ),
     "probe.error": Words(
         "Error of a reference classifier",
         "Error rate of a small classifier, trained on this dataset only, on held-out images.",
