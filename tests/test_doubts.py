@@ -67,7 +67,7 @@ CASES: dict[str, tuple[list[str], Mapping[str, str | bytes], str]] = {
             "list.txt": "name | kind\n"
             + "".join(f"{c}{n}.png 2 {1 + n // 2}\n" for c in ("cat", "dog") for n in range(6))
         },
-        "list.txt names 12 of 12 images, has values such as 1, 2, 3, and told no label",
+        "list.txt matches 12 of 12 images and has values such as 1, 2, 3, but no label was read from it",
     ),
     "a table of the patients of whom the folders are": (
         [f"{p:03d}/{w}/{n}.png" for p in range(49, 54) for w in ("brain", "bone") for n in (1, 2)],
@@ -77,7 +77,7 @@ CASES: dict[str, tuple[list[str], Mapping[str, str | bytes], str]] = {
                 *(f"{p},{n},{n % 2},{1 - n % 2}" for p in range(49, 54) for n in (1, 2)),
             )
         },
-        "found.csv names the folders such as 49 in 'PatientNumber', has the columns SliceNumber, Epidural, None",
+        "found.csv matches the folders such as 49 in 'PatientNumber' and has the columns SliceNumber, Epidural, None",
     ),
     "a table that told patients and no labels": (
         [f"{kind}/{kind[0]}P{p}_{view}.png" for kind in ("low", "high") for p in range(4) for view in ("CC", "MLO")],
@@ -87,7 +87,7 @@ CASES: dict[str, tuple[list[str], Mapping[str, str | bytes], str]] = {
                 *(f"{k}P{p}_{v},{p},{50 + p},{'ab'[p % 2]}" for k in "lh" for p in range(4) for v in ("CC", "MLO")),
             )
         },
-        "notes.csv names 16 of 16 images, has the columns Pathology (final), and told no label",
+        "notes.csv matches 16 of 16 images and has the columns Pathology (final), but no label was read from it",
     ),
     "splits that share no class": (
         [
@@ -175,7 +175,7 @@ CASES: dict[str, tuple[list[str], Mapping[str, str | bytes], str]] = {
     "a table that nobody used": (
         [f"{c}/{c}{n}.png" for c in ("cat", "dog") for n in range(4)],
         {"about.csv": table("who,what", *(f"{c}{n},{n % 2}" for c in ("cat", "dog") for n in range(4)))},
-        "about.csv names 8 of 8 images, has the columns what, and told no label",
+        "about.csv matches 8 of 8 images and has the columns what, but no label was read from it",
     ),
 }
 

@@ -240,7 +240,7 @@ LAYOUTS = {
         "",
         {"1": 8, "2": 8},
         {"train": 8, "test": 8},
-        told="8 are called as others that have one",
+        told="8 have the names of others that have one",
     ),
     "MSLD: augmented beside original and folds": Layout(
         [

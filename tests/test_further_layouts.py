@@ -241,7 +241,7 @@ LAYOUTS = {
         },
         "",
         {"0": 4, "1": 8},
-        told="6 are called as others that have one",
+        told="6 have the names of others that have one",
     ),
     "Places: classes in drawers, and a validation without folders": Layout(
         [f"data_256/{c[0]}/{c}/{n}.png" for c in ("airfield", "alley", "bar", "beach") for n in range(3)]

@@ -224,7 +224,7 @@ def test_a_member_that_claims_more_than_the_archive_holds(packed, tmp_path):
     source = open_source(str(tmp_path / "scans.zip"))
     assert source.scan()["key"].tolist() == ["a/0.png", "b/1.png"]
     assert source.read("a/0.png")
-    with pytest.raises(OSError, match="behind the archive's end"):
+    with pytest.raises(OSError, match="beyond the archive's end"):
         source.read("b/1.png")
 
 

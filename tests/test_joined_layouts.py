@@ -80,7 +80,7 @@ LAYOUTS = {
         {"setid.mat": mat(trnid=[1, 2], tstid=[3])},
         "",
         {None: 4},
-        told="setid.mat may tell them, in an unknown format",
+        told="setid.mat may list them, in an unknown format",
     ),
     "Stanford Cars: structs of MATLAB for each split, the same names in both": Layout(
         [f"cars_{split}/{n:05d}.jpg" for split in ("train", "test") for n in range(1, 7)],
@@ -221,7 +221,7 @@ LAYOUTS = {
         {"0": 6, "1": 6},
         {"0": 8, "1": 4},
         {"004": 4, "009": 4, "012": 4},
-        told="'patient', 'node', 'x_coord' name the images (their values stand in the paths)",
+        told="'patient', 'node', 'x_coord' name the images (their values occur in the paths)",
     ),
     "MIMIC: labels of studies, splits of images in another table": Layout(
         [

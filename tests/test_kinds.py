@@ -296,7 +296,7 @@ def test_more_tables(name: str, text: str, encoding: str, rows: list) -> None:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ('{"images": [], "annotations": []}', "annotations of COCO: give the folder"),
+        ('{"images": [], "annotations": []}', "COCO annotations: give the folder"),
         ('{"good": [{"path": "a.png"}], "bad": [{"path": "b.png"}]}', "several lists, good, bad: keep one"),
         ("7", "neither a list nor an object"),
     ],

@@ -254,7 +254,7 @@ FORMS: dict[str, Callable[[list[Row], Path], Path]] = {
     "imagefolder": beside,
     "imagefolder in a zip": beside_in_zip,
     "lists of splits": lists_of_splits,
-    "table of pixels": pixels,
+    "pixel table": pixels,
     "file for each array": a_file_each,
     "parquet": parquet,
     "save_to_disk": arrow,

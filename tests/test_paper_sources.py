@@ -104,7 +104,7 @@ def test_a_wrong_tree_is_told_by_the_first_thing_missing(tmp_path: Path, name: s
         put(tmp_path, file, b"")
     with pytest.raises(DatapropsError) as error:
         opened(name, tmp_path).scan()
-    for word in (f"{name}: there is no", "expected is", "PATH/", *words):
+    for word in (f"{name}: there is no", "expected:", "PATH/", *words):
         assert word in str(error.value)
 
 
@@ -387,7 +387,7 @@ def test_a_pickle_that_would_run_code_runs_nothing_and_is_a_finding(tmp_path: Pa
     assert not mark.exists()
     # it stays, though classes are chosen
     assert table["key"][table["label"].isna()].tolist() == ["train/data_batch_2"]
-    with pytest.raises(OSError, match=r"system, which data do not need: nothing was run"):
+    with pytest.raises(OSError, match=r"system, which plain data do not need: nothing was run"):
         source.read("train/data_batch_2")
     assert not mark.exists()
     # the same pickle does run where it is let: the test has teeth
@@ -1159,7 +1159,7 @@ def test_prostate_scores_as_folders(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("row", "words"),
     [
-        (("p", "1.1", "9", 1, 7), "7 is none of 0 to 5"),
+        (("p", "1.1", "9", 1, 7), "7 is not one of 0 to 5"),
         (("p", "1.1", "9", 1, "high"), "row 1, column 'UCLA Score"),
         (("..", "1.1", "9", 1, 1), "not the name of a patient"),
         (("p", "*", "9", 1, 1), "not the name of a patient"),

@@ -164,7 +164,7 @@ LAYOUTS = {
         "",
         {"001.Bird": 2, "002.Bird": 2},
         {None: 4},
-        told="train_test_split.txt may tell them",
+        told="train_test_split.txt may list them",
     ),
     "folds that overlap are no splits": Layout(
         numbered("a/{}.png", 4),
@@ -172,7 +172,7 @@ LAYOUTS = {
         "",
         {"a": 4},
         {None: 4},
-        told="may tell them",
+        told="may list them",
     ),
     "BIDS: participants with groups": Layout(
         numbered("sub-0{}/anat/T1w.png", 4),
@@ -244,7 +244,7 @@ LAYOUTS = {
         {None: 4},
         {"test": 4},
         {"0": 2, "1": 2},
-        told="no column of labels",
+        told="no label column",
     ),
     "CreateML": Layout(
         numbered("{}.jpg", 4),
@@ -821,7 +821,7 @@ LAYOUTS = {
         {"GroundTruth.csv": "".join(f"ISIC_{n},{('benign', 'malignant')[n % 2]}\n" for n in range(4))},
         "",
         {"benign": 2, "malignant": 2},
-        told="no names of columns: taken as path, label",
+        told="no header: columns taken as path, label",
     ),
     "NIH: a table of a few boxes beside that of all": Layout(
         numbered("images/{}_000.png", 8),
@@ -859,7 +859,7 @@ LAYOUTS = {
         {f"lists/{split}_list.mat": "x" for split in ("train", "test")},
         "",
         {"n1-pug": 2, "n2-chow": 2},
-        told="lists/test_list.mat, lists/train_list.mat may tell them",
+        told="lists/test_list.mat, lists/train_list.mat may list them",
     ),
     "COCO's annotations of any name": Layout(
         numbered("imgs/{}.jpg", 4),
@@ -914,7 +914,7 @@ LAYOUTS = {
         {},
         "",
         {"columnar": 8, "squamous": 8},
-        told="8 are called as another file with -d after it",
+        told="8 have the name of another file with -d appended",
     ),
     "lesions as masks": Layout(
         [f"{name}/{n}{end}.bmp" for name in "ab" for n in range(3) for end in ("", "_lesion")],
@@ -1358,7 +1358,7 @@ def test_tables_that_were_joined_in_utf_32_and_tab_files_with_commas_are_read(tm
         (tmp_path / name).write_bytes(data)
         listing = open_source(str(tmp_path / name)).scan()
         assert listing["label"].tolist() == ["a", "b", "a", "b"], name
-        assert [told["why"] for told in listing.attrs["decisions"]] == ["1 rows hold the names of the columns"], name
+        assert [told["why"] for told in listing.attrs["decisions"]] == ["1 rows repeat the column names"], name
 
 
 def test_a_line_that_is_no_json_is_named(tmp_path: Path) -> None:

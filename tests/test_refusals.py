@@ -149,7 +149,7 @@ def test_a_table_of_pixels_that_is_gone_or_another_is_refused(tmp_path):
     with pytest.raises(DatapropsError, match=r"gone\.csv cannot be read: No such file"):
         pixeltables.scan(str(tmp_path / "gone.csv"), OPTIONS)
     (tmp_path / "paths.csv").write_text("path,label\na.png,1\n")
-    with pytest.raises(DatapropsError, match="no columns of pixels were found in its first rows"):
+    with pytest.raises(DatapropsError, match="its first rows have no pixel columns"):
         pixeltables.scan(str(tmp_path / "paths.csv"), OPTIONS)
 
 

@@ -82,7 +82,7 @@ def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
         value = ", ".join(f"{name} {count:,}" for name, count in Counter(filter(None, split)).items())
         twice = f"; {both:,} stand in two" if both else ""
         why = f"the lists {', '.join(sorted(used)[:4])} name {len(votes):,} of {len(table):,} images{twice}"
-        decide(table, Decision("splits", value, why, "--layout, or a table with a column of splits"))
+        decide(table, Decision("splits", value, why, "--layout, or a table with a split column"))
         return
     if _numbered(table, names, read) or _joined(table, names, read):
         return
@@ -95,8 +95,8 @@ def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
         or (name.lower().endswith(ARRAYS) and split_of_list(name))
     )
     if beside:
-        why = f"{', '.join(beside[:3])}{', ...' if len(beside) > 3 else ''} may tell them, {NO_KNOWN_FORM}"
-        decide(table, Decision("splits", "none", why, "giving a table with a column of splits"))
+        why = f"{', '.join(beside[:3])}{', ...' if len(beside) > 3 else ''} may list them, {NO_KNOWN_FORM}"
+        decide(table, Decision("splits", "none", why, "giving a table with a split column"))
 
 
 def _numbered(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> bool:
@@ -125,7 +125,7 @@ def _numbered(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], b
         value = ", ".join(f"{part} {count:,}" for part, count in Counter(filter(None, split)).items())
         how = "" if named else ": 0 is train, 1 is val, 2 is test"
         why = f"{name} {'names' if named else 'numbers'} {len(parts):,} of {len(table):,} images{how}"
-        decide(table, Decision("splits", value, why, "--layout, or a table with a column of splits"))
+        decide(table, Decision("splits", value, why, "--layout, or a table with a split column"))
         return True
     return False
 
@@ -138,8 +138,8 @@ def _joined(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
     split = [found.value_of.get(key) for key in table["key"]]
     table["split"] = pd.Series(split, dtype=object)
     value = ", ".join(f"{part} {count:,}" for part, count in Counter(filter(None, split)).items())
-    why = f"{found.name} tells {len(found.value_of):,} of {len(table):,} images, {found.how}"
-    decide(table, Decision("splits", value, why, "--layout, or a table with a column of splits"))
+    why = f"{found.name} assigns {len(found.value_of):,} of {len(table):,} images, {found.how}"
+    decide(table, Decision("splits", value, why, "--layout, or a table with a split column"))
     return True
 
 

@@ -192,7 +192,7 @@ def _of_folders(
                 found[name] = getattr(inferred, name)
                 decisions += [made for made in inferred.decisions if made.what in told_of[name]]
     if bare and not any(found["label"]):
-        decisions.append(Decision("labels", "none", "the table has no column of labels", "--label-column"))
+        decisions.append(Decision("labels", "none", "the table has no label column", "--label-column"))
     return rows.assign(
         **{name: pd.Series(values, rows.index, dtype=object) for name, values in found.items()}
     ), decisions
@@ -225,7 +225,7 @@ def _resolved(location: str, paths: list[str], column: str, options: SourceOptio
     if missing == len(paths) and (options.images or options.suffix or _images_beside(Path(location).parent)):
         raise DatapropsError(
             f"{redacted(location)}: none of the {len(paths):,} paths in column {column!r} is a file, such as {shown(paths[0])!r}:"
-            " name the folder with --images DIR, the ending with --suffix .png, or another column with --path-column"
+            " name the folder with --images DIR, the suffix with --suffix .png, or another column with --path-column"
         )
     return keys, decisions
 

@@ -95,7 +95,7 @@ def choose(keys: Sequence[str], include: Sequence[str] = (), exclude: Sequence[s
         return Chosen(kept, left, _remark_on_twins(kept) or _remark_on_ends(kept))
     left.update(dict.fromkeys(sorted(masks), MASK))
     first = min(masks)
-    seen = "1 file is named as a mask" if len(masks) == 1 else f"{len(masks):,} files are named as masks"
+    seen = "1 file is named like a mask" if len(masks) == 1 else f"{len(masks):,} files are named like masks"
     decision = Decision(
         "masks", f"{len(masks):,} left out", f"{seen} of other images, such as {shown(first)}", "--include '*'"
     )
@@ -119,7 +119,7 @@ def _remark_on_twins(keys: Sequence[str]) -> list[Decision]:
     mask = ".png" if ".png" in both else next((end for end in both if not end.startswith((".jp", ".jf"))), both[1])
     first, second = min(found)
     mask = (first if first.lower().endswith(mask) else second)[-len(mask) :]  # in its original case
-    why = f"{len(found):,} have a file of the same name and another ending beside them, such as {shown(first)} and {shown(second)}"
+    why = f"{len(found):,} have a file with the same name and another suffix beside them, such as {shown(first)} and {shown(second)}"
     return [Decision("masks", NONE_LEFT_OUT, why, f"--exclude '*{mask}'")]
 
 
@@ -135,7 +135,9 @@ def _remark_on_ends(keys: Sequence[str]) -> list[Decision]:
         return []
     second = min(found)
     first = stems[_without_endings(second).removesuffix(end)]
-    why = f"{len(found):,} are called as another file with {end} after it, such as {shown(second)} and {shown(first)}"
+    why = (
+        f"{len(found):,} have the name of another file with {end} appended, such as {shown(second)} and {shown(first)}"
+    )
     return [Decision("masks", NONE_LEFT_OUT, why, f"--exclude '*{end}.*'")]
 
 

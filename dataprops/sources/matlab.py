@@ -66,7 +66,7 @@ class _Bytes:
         """Exactly the next `count` bytes."""
         self._taken += count
         if self._taken > self._most:
-            raise Damaged(f"promises {self._taken:,} bytes, more than such a file should have ({self._most:,})")
+            raise Damaged(f"declares {self._taken:,} bytes, more than such a file should have ({self._most:,})")
         budget.need(2 * count)
         parts, missing = [], count
         while missing and (part := self._next(missing)):
@@ -154,7 +154,7 @@ def _held(data: IO[bytes], size: int, most: int) -> Iterator[tuple[int, int, _By
 
 def _variable(data: _Bytes, order: str, *, deflated: bool) -> Variable:
     if deflated and struct.unpack(f"{order}II", data.take(8))[0] != MATRIX:
-        raise Damaged("is damaged: a variable that is no array")
+        raise Damaged("is damaged: a variable that is not an array")
     _, flags = _element(data, order, 8)
     if len(flags) != 8:
         raise Damaged("is damaged: an array without a class")
@@ -287,7 +287,7 @@ def _inner(elements: _Elements, deepest: int) -> Value:
     """The next matrix in a cell or struct."""
     kind, content = elements.next()
     if kind != MATRIX:
-        raise Damaged("is damaged: a value that is no array")
+        raise Damaged("is damaged: a value that is not an array")
     return _matrix(_Elements(content, elements.order), deepest - 1)[1]
 
 

@@ -355,7 +355,7 @@ def _named(
         rows: list[str | None] = []
         if len(used) > 1:
             rows = [f"row {row + 1}" for row in range(len(frame))] * len(used)
-            why = "their values are names of files; the label of a row goes to all its images"
+            why = "their values are file names; a row's label applies to all its images"
             decisions = [Decision("columns", f"{', '.join(map(repr, used))} are paths", why, "--path-column")]
         if masks:
             why = "by their names"
@@ -367,7 +367,7 @@ def _named(
         return whole, Named(used, at, list(dict.fromkeys(absent)), decisions, rows, gone)
     by_parts, columns = rows_by_parts(keys, frame)
     pairs = [(key, row) for key, rows in by_parts.items() for row in rows]
-    why = "their values stand in the paths"
+    why = "their values occur in the paths"
     decisions = [Decision("columns", f"{', '.join(map(repr, columns))} name the images", why, "--path-column")]
     whole = frame.iloc[[row for _, row in pairs]].reset_index(drop=True)
     used = [column for column in columns if not is_patient(column)]  # a patient column still supplies the patient
@@ -406,7 +406,7 @@ def _with_names(
     )
     rows.columns = pd.Index(["path", "label"] if first[0] == 0 else ["label", "path"])
     why = "its first row names an image"
-    told = Decision("table", f"no names of columns: taken as {', '.join(rows.columns)}", why, "a row of names")
+    told = Decision("table", f"no header: columns taken as {', '.join(rows.columns)}", why, "adding a header row")
     return rows, [*decisions, told]
 
 

@@ -95,7 +95,7 @@ def chosen_cut(options: SourceOptions) -> Cut:
         return value
 
     if rules["step"] and rules["spacing"]:
-        raise DatapropsError("the rules 'step' and 'spacing' say the same thing: give one of them")
+        raise DatapropsError("the rules 'step' and 'spacing' exclude each other: give one of them")
     return Cut(
         rules["axis"],
         int(number("step", 1, 1, 10**6, True)),

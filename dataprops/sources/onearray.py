@@ -76,7 +76,7 @@ def _load(file: Path, name: str) -> Any:
     shape, dtype = _headers(file)[name]
     size = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if size > LARGEST:
-        raise OSError(0, f"its header promises {size:,} bytes")
+        raise OSError(0, f"its header declares {size:,} bytes")
     need(size)
     if not name:
         return np.load(file, allow_pickle=False)

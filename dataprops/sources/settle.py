@@ -62,7 +62,9 @@ def settled(table: pd.DataFrame, location: str, options: SourceOptions, *, globb
         labels, found = one_spelling(labels)
         if found:
             table.attrs["spellings"] = [(one.kept, one.counts) for one in found]
-            value = f"{len(found)} {'class' if len(found) == 1 else 'classes'} of several spellings, each taken as one"
+            value = (
+                f"{len(found)} {'class' if len(found) == 1 else 'classes'} with several spellings, each taken as one"
+            )
             decide(table, Decision("spelling", value, spelled(found), "--as-written"))
     table["label"] = pd.Series(labels, dtype=object)
     return table

@@ -123,8 +123,8 @@ def infer(keys: Sequence[str], layout: str | None = None) -> Structure:
     decisions = []
     if peeled is not None:
         tops = sorted({folder[0] for folder in folders if folder})
-        why = f"{few_of(tops)}: their files are called alike, and one says what was done to them"
-        decisions.append(Decision("classes", "not the first folders", why, "--layout"))
+        why = f"{few_of(tops)}: their files have the same names, and one folder is named after processing"
+        decisions.append(Decision("classes", "not of the first folders", why, "--layout"))
     if any(split):
         names = Counter(name for name in split if name)
         value = ", ".join(f"{name} {count:,}" for name, count in names.items())

@@ -117,7 +117,9 @@ def read_table(data: bytes, name: str) -> Table:
     decisions += repeated
     if names:
         why = "its first row names an image"
-        decisions.append(Decision("table", f"no names of columns: taken as {', '.join(names)}", why, "a row of names"))
+        decisions.append(
+            Decision("table", f"no header: columns taken as {', '.join(names)}", why, "adding a header row")
+        )
     if separator in ";\t":
         decisions += _decimal_commas(frame)
     return Table(frame, decisions)
@@ -172,7 +174,7 @@ def open_parquet(source: Any, size: int, metadata: pq.FileMetaData | None = None
     source.seek(0)
     rows, most = told.num_rows, max(LEAST_ROWS, ROWS_PER_BYTE * size)
     if not 0 <= rows <= most:
-        raise ValueError(f"it promises {rows:,} rows in {size:,} bytes")
+        raise ValueError(f"it declares {rows:,} rows in {size:,} bytes")
     leaves = (told.schema.column(number) for number in range(len(told.schema)))
     others = _by_differences(told)
     texts = [leaf.path for leaf in leaves if leaf.physical_type == "BYTE_ARRAY" and leaf.path not in others]
@@ -249,7 +251,7 @@ def _sheet(data: bytes) -> pd.DataFrame:
         with zipfile.ZipFile(io.BytesIO(data)) as archive:
             need(BYTES_OF_CELL * sum(member.file_size for member in archive.infolist()))
     except zipfile.BadZipFile as error:
-        raise ValueError(f"it is not a sheet of Excel: {error}") from error
+        raise ValueError(f"it is not an Excel sheet: {error}") from error
     frame = pd.read_excel(io.BytesIO(data), dtype=str, keep_default_na=False, na_values=[""], engine="openpyxl")
     frame.columns = [str(column).strip() for column in frame.columns]
     return _below_titles(frame)
@@ -371,8 +373,8 @@ def _without_repeated_names(frame: pd.DataFrame) -> tuple[pd.DataFrame, list[Dec
     repeated = rows.index[[row == list(frame.columns) for row in rows.to_numpy().tolist()]]
     if not len(repeated):
         return frame, []
-    why = f"{len(repeated)} rows hold the names of the columns"
-    told = Decision("table", "rows of names within it left out", why, "another name for the first column")
+    why = f"{len(repeated)} rows repeat the column names"
+    told = Decision("table", "repeated header rows left out", why, "another name for the first column")
     return frame.drop(repeated).reset_index(drop=True), [told]
 
 
@@ -387,8 +389,8 @@ def _decimal_commas(frame: pd.DataFrame) -> list[Decision]:
             found.append(column)
     if not found:
         return []
-    why = f"the numbers of {', '.join(found[:3])} have one comma, and the columns are parted otherwise"
-    return [Decision("table", "decimal commas read as points", why, "saving it with points")]
+    why = f"the numbers of {', '.join(found[:3])} have one comma, which does not separate columns"
+    return [Decision("table", "decimal commas read as points", why, "saving it with decimal points")]
 
 
 def as_text(data: bytes) -> tuple[str, str]:
@@ -483,7 +485,7 @@ def _listed(whole: Any) -> list[Any]:
     if not isinstance(whole, dict):
         raise ValueError("it is neither a list nor an object")
     if {"images", "annotations"} <= set(whole):
-        raise ValueError("it holds annotations of COCO: give the folder that has the images and this file")
+        raise ValueError("it holds COCO annotations: give the folder that has the images and this file")
     lists = {key: value for key, value in whole.items() if isinstance(value, list)}
     if len(lists) > 1 and all(key.strip().lower() in SPLITS for key in lists):
         return [{"split": key, **row} for key, rows in lists.items() for row in rows if isinstance(row, dict)]

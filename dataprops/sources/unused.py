@@ -68,7 +68,7 @@ def with_unused(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
         else:
             why = _of_list(name, read, keys, labels)
         if why:
-            decide(table, Decision("labels", IN_DOUBT, f"{name} names {why}, and told no label", option))
+            decide(table, Decision("labels", IN_DOUBT, f"{name} matches {why}, but no label was read from it", option))
             return
     if numbers and unknown:
         decide(table, Decision("classes", IN_DOUBT, f"they are numbers without names, and {unknown[0]}", "a table"))
@@ -88,7 +88,7 @@ def _of_table(
         columns = [column for column in found[1] if not half_told or set(words_of(column)) & set(LABELS)]
         columns = [column for column in columns if not _tells(texts[column], found[2], label_of)]
         images = len(set(found[2]) - {None})
-        told = f"{images:,} of {len(keys):,} images, has the columns {named_columns(columns)}"
+        told = f"{images:,} of {len(keys):,} images and has the columns {named_columns(columns)}"
         return (told, labels_first(columns)) if columns and images >= HALF * len(keys) else ("", [])
     if half_told or frame.empty:
         return "", []
@@ -100,7 +100,7 @@ def _of_table(
             ids = {without_zeros(value.strip()) for value in values if value is not None}
             few = [one for one in few_valued(texts) if one != column and not is_meta(one)]
             if few and sum(at[one] for one in at.keys() & ids) >= MOST * len(keys):
-                return f"the folders such as {min(at)} in {column!r}, has the columns {named_columns(few)}", []
+                return f"the folders such as {min(at)} in {column!r} and has the columns {named_columns(few)}", []
     return "", []
 
 
@@ -129,5 +129,5 @@ def _of_list(name: str, read: Callable[[str], bytes], keys: Sequence[str], label
         values = Counter(line[at] for line in rows.values())
         pairs = {(line[at], label_of[key]) for key, line in rows.items()}
         if 1 < len(values) <= max(2, len(rows) / 2) and len(pairs) > max(len(values), len({pair[1] for pair in pairs})):
-            return f"{len(rows):,} of {len(keys):,} images, has values such as {', '.join(sorted(values)[:4])}"
+            return f"{len(rows):,} of {len(keys):,} images and has values such as {', '.join(sorted(values)[:4])}"
     return ""

@@ -131,5 +131,5 @@ def with_versions(table: pd.DataFrame) -> None:
         for number, told in found.items():
             own[number] = told[place] if own[number] is None else own[number]
         table[column] = pd.Series(own, dtype=object)
-    why = f"{len(found):,} are called as others that have one, in a folder that says what was done to them"
-    decide(table, Decision("labels", "of other versions of the same pictures", why, "--exclude"))
+    why = f"{len(found):,} have the names of others that have one, in a folder named after processing"
+    decide(table, Decision("labels", "of other versions of the same images", why, "--exclude"))

@@ -96,7 +96,7 @@ def _read(file: Path, time: int) -> Volume:
         raise UnreadableImage("no volume in a supported format (NIfTI, Analyze)") from None
     shape = tuple(int(side) for side in image.shape)
     if not isinstance(image, nibabel.spatialimages.SpatialImage) or sum(side > 1 for side in shape) < 2:
-        raise UnreadableImage(f"no volume of voxels ({type(image).__name__}, shape {_shape(shape)})")
+        raise UnreadableImage(f"not a volume of voxels ({type(image).__name__}, shape {_shape(shape)})")
     if len(shape) < 3:
         shape = (*shape, 1)
     if np.prod([float(side) for side in shape[:3]]) > MAX_VOXELS:

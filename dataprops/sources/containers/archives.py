@@ -88,9 +88,7 @@ def _other_kind(location: str, reader: Reader | None) -> str:
         return ""
     for mark, (kind, endings) in KINDS.items():
         if head.startswith(mark) and not _suffixed(location, endings):
-            return (
-                f"{kind}: {f'name it so that it ends in {endings[0]}' if endings else 'unpack it, and give the folder'}"
-            )
+            return f"{kind}: {f'rename it so that it ends in {endings[0]}' if endings else 'unpack it, and give the folder'}"
     return ""
 
 
@@ -223,7 +221,7 @@ def _tables_of(location: str, names: Mapping[str, str], options: SourceOptions) 
 def _warned(table: pd.DataFrame, cut: list[str]) -> pd.DataFrame:
     for place in cut:
         log.warning("the archive %s is truncated; later members are missing", redacted(place))
-        name = f"{shown(filesystems.name_of(place))} (ends early: later members are missing)"
+        name = f"{shown(filesystems.name_of(place))} (truncated: later members are missing)"
         table.attrs["ignored"].append(name)
         table.attrs["reasons"][name] = CUT
     return table

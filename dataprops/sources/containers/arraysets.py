@@ -113,7 +113,7 @@ def choose(location: str, known: Sequence[Named], options: SourceOptions) -> lis
             raise DatapropsError(f"{where}: {array.name} is empty, {list(array.shape)}: it holds no images")
         if array.shape[0] > MOST:
             raise DatapropsError(
-                f"{redacted(location)}: {array.name} promises {array.shape[0]:,} images: is the file damaged?"
+                f"{redacted(location)}: {array.name} declares {array.shape[0]:,} images: is the file damaged?"
             )
         groups, labels = wanted("groups"), wanted("labels")
         names = {one.name for one in able}

@@ -286,7 +286,7 @@ def _file(location: str, options: SourceOptions) -> pd.DataFrame:
             if beside is not None:
                 parts, more = _with_labels(path.parent / beside, beside, parts[0], options)
                 texts |= more
-                decisions += [Decision("labels", f"of {beside}", "it is named alike", "--rule labels=FILE")]
+                decisions += [Decision("labels", f"of {beside}", "its name is similar", "--rule labels=FILE")]
     except (OSError, KeyError, ValueError, RuntimeError) as error:  # raised by h5py for corrupt files
         if isinstance(error, OSError) and error.errno == errno.EFBIG:
             raise DatapropsError(f"{redacted(location)}: {error.strerror}") from None

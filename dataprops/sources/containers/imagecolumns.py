@@ -104,7 +104,7 @@ def image_column(schema: pa.Schema, options: SourceOptions) -> ImageColumn | Non
     best = next(iter(known_as(some, NAMES)), None) or next((n for n in some if not OTHERS.search(n)), some[0])
     decisions = ()
     if len(some) > 1:
-        why = f"of the columns of images {', '.join(some)} by its name"
+        why = f"of the image columns {', '.join(some)} by its name"
         decisions = (Decision("columns", f"{best!r} holds the images", why, "--rule images=NAME"),)
     return ImageColumn(best, able[best], decisions)
 
@@ -154,16 +154,16 @@ def label_column(
     classes = [name for name, feature in features(schema).items() if class_names(feature) and name in schema.names]
     if len(classes) > 1:
         raise DatapropsError(
-            f"{where} has several columns of classes ({', '.join(classes)}): choose one with --label-column"
+            f"{where} has several class columns ({', '.join(classes)}): choose one with --label-column"
         )
     others = [name for name in schema.names if name != images]
     ending = [name for name in others if last_word(name) in LABELS]
     named = classes or known_as(others, LABELS) or (ending if len(ending) == 1 else [])
     if not named:
         seen = ", ".join((ending or others)[:4])
-        why = f"of the columns {seen} none alone is called like a label" if seen else "there is no other column"
+        why = f"of the columns {seen} no single one is named like a label" if seen else "there is no other column"
         return None, [Decision("labels", "none", why, "--label-column")]
-    why = "it is the only column of classes" if classes else "by its name"
+    why = "it is the only class column" if classes else "by its name"
     return named[0], [Decision("columns", f"{named[0]!r} is the label", why, "--label-column")]
 
 
@@ -188,7 +188,7 @@ def pixels_of(value: Any) -> RawImage:
     try:
         numbers = np.asarray(value)
     except ValueError:
-        raise OSError(0, "its rows of pixels differ in length") from None
+        raise OSError(0, "its pixel rows differ in length") from None
     if numbers.dtype.kind not in "uifb":
         raise OSError(0, "it holds no numbers")
     if numbers.dtype.kind in "ui" and numbers.min(initial=0) >= 0 and numbers.max(initial=0) <= 255:

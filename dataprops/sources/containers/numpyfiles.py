@@ -71,13 +71,15 @@ def _header(file: IO[bytes], name: str, size: int, said: str) -> tuple[Named, in
         raise ValueError(f"{said}: format {version} is not known")
     shape, fortran, dtype = readers[version](file, max_header_size=HEADER)
     if dtype.hasobject:
-        raise ValueError(f"{said} holds Python objects, and to load them could run code: save plain numbers or text")
+        raise ValueError(
+            f"{said} holds Python objects, which are not loaded (they can run code): save plain numbers or text"
+        )
     if dtype.fields or dtype.subdtype:
         raise ValueError(f"{said} holds records: save plain numbers or text")
     begin = file.tell()
     need = int(np.prod(shape, dtype=object)) * dtype.itemsize
     if size - begin < need:
-        raise ValueError(f"{said} is cut short: its header promises {need:,} bytes, {size - begin:,} are there")
+        raise ValueError(f"{said} is truncated: its header declares {need:,} bytes, {size - begin:,} are present")
     return Named(name, shape, dtype), begin, fortran
 
 
@@ -184,14 +186,14 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
         other = arraysets.beside(Path(location).name, [entry.name for entry in Path(location).parent.iterdir()])
         if other is not None:
             beside["labels"] = other
-            decisions.append(Decision("labels", f"of {other}", "it is named alike", "--rule labels=FILE"))
+            decisions.append(Decision("labels", f"of {other}", "its name is similar", "--rule labels=FILE"))
     named = [stored.named for stored in known.values()]
     decisions += arraysets.told_shapes(parts, named)
     decisions += [] if beside else arraysets.told_others(parts, named, options)
     for part in parts:
         if known[part.images.name].fortran:
             raise DatapropsError(
-                f"{redacted(location)}: {part.images.name} is stored by columns (Fortran order), so that one image lies all over the"
+                f"{redacted(location)}: {part.images.name} is stored in Fortran order, so that one image is spread over the whole"
                 " file: save np.ascontiguousarray(images)"
             )
     try:

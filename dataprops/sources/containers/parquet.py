@@ -92,7 +92,7 @@ def _open(location: str, options: SourceOptions) -> Shard:
     found = imagecolumns.image_column(schema, options)
     if found is None:
         raise DatapropsError(
-            f"{redacted(location)} has no column of images (it has {', '.join(schema.names)}): name it with --rule images=NAME"
+            f"{redacted(location)} has no image column (it has {', '.join(schema.names)}): name it with --rule images=NAME"
         )
     if isinstance(file, ArrowFile):
         return Shard(file, found, file.first)
@@ -229,7 +229,7 @@ def _each(columns: dict[str, list], counts: list[int | None], name: str) -> tupl
     if len(at) == len(counts):
         return out, []
     why = f"{len(counts):,} rows hold {len(at):,} images in {name!r}"
-    return out, [Decision("columns", "each image of a row counts, with the row's label", why, "--rule images=NAME")]
+    return out, [Decision("columns", "every image of a row is read, with the row's label", why, "--rule images=NAME")]
 
 
 def _located(location: str, key: str) -> tuple[str, int, int]:

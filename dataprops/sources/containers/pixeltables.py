@@ -133,13 +133,13 @@ def _table(location: str) -> Pixels:
     except OSError as error:
         raise DatapropsError(f"{location} cannot be read: {error.strerror}") from None
     except ValueError as error:  # includes pandas' parsing errors
-        raise DatapropsError(f"{location} cannot be read as a table of pixels: {said(error)}") from None
+        raise DatapropsError(f"{location} cannot be read as a pixel table: {said(error)}") from None
 
 
 def _parsed(path: Path) -> Pixels:
     form = _form(path)
     if form is None:
-        raise ValueError("no columns of pixels were found in its first rows")
+        raise ValueError("its first rows have no pixel columns")
     need(BYTES_OF_CHARACTER * path.stat().st_size)
     columns = set(form.columns)
     kinds = {name: np.float32 if name in columns and not form.in_one else str for name in form.names}
@@ -196,7 +196,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     if list(frame.columns) == ["column 1"]:
         frame = frame.rename(columns={"column 1": "label"})
         decisions.append(
-            Decision("columns", "the first column is the label", "the table has no names", "a row of names")
+            Decision("columns", "the first column is the label", "the table has no header", "adding a header row")
         )
     if len(frame.columns):
         labels, several, more = labels_of(frame, options, location, used)

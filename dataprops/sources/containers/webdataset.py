@@ -152,6 +152,6 @@ def told_of(labels: Sequence[str | None], captions: bool, fields: Sequence[str] 
         why = f"the .json beside the images hold {', '.join(fields[:8])}{', ...' if len(fields) > 8 else ''}"
         return [Decision("labels", "none", why, "--label-column")]
     if known and known < len(labels):
-        why = f"{len(labels) - known:,} of {len(labels):,} images have nothing beside them that tells one"
+        why = f"{len(labels) - known:,} of {len(labels):,} images have no file with a label beside them"
         return [Decision("labels", f"{known:,} from files beside the images", why, "--label-column")]
     return []

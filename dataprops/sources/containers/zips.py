@@ -84,7 +84,7 @@ def zip_member(reader: Reader, member: Member) -> bytes:
         raise OSError(errno.EACCES, "the archive's member is encrypted")
     check_inflation(member.size, member.packed)
     if member.start + member.packed > reader.size:
-        raise OSError(errno.EIO, "the archive is damaged: the member would end behind the archive's end")
+        raise OSError(errno.EIO, "the archive is damaged: the member extends beyond the archive's end")
     head = 30 + len(info.orig_filename.encode()) + 2**10  # the local header, with space for its extra field
     data = reader.range(member.start, min(member.start + head + member.packed, reader.size))
     if data[:4] != b"PK\x03\x04" or len(data) < 30:

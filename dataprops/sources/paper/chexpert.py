@@ -64,8 +64,6 @@ def _label(value: str, rules: Mapping[str, str], file: Path, row: int, finding: 
     try:
         meaning = MEANINGS[float(text)] if text else "empty"
     except (ValueError, KeyError):
-        raise DatapropsError(
-            f"{file}, row {row + 1}, column {finding!r}: {value!r} is none of 1, 0, -1 and empty"
-        ) from None
+        raise DatapropsError(f"{file}, row {row + 1}, column {finding!r}: {value!r} is not 1, 0, -1 or empty") from None
     meaning = rules.get(meaning, meaning)
     return None if meaning == "drop" else meaning

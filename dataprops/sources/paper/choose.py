@@ -54,7 +54,7 @@ def choose(table: pd.DataFrame, rules: Mapping[str, str]) -> pd.DataFrame:
     if wanted := _names(rules["classes"]):
         if wanted == ["random"]:
             if len(classes) < RANDOM_CLASSES:
-                raise DatapropsError(f"the rule 'classes' is 'random', but there is one class alone: {classes}")
+                raise DatapropsError(f"the rule 'classes' is 'random', but there is only one class: {classes}")
             drawn = sorted(classes, key=lambda name: rank(seed, name))[:RANDOM_CLASSES]
             wanted = [name for name in classes if name in drawn]
         _known(wanted, classes, "classes")

@@ -78,7 +78,7 @@ def _flat_val(root: Path, folder: Path) -> tuple[list[Image], list[str]]:
         name = text.split(" ", 1)[0]
         if not WNID.fullmatch(name):
             raise DatapropsError(
-                f"{table_file}, row {row + 1}, column 'PredictionString': {text!r} starts with no class"
+                f"{table_file}, row {row + 1}, column 'PredictionString': {text!r} does not start with a class"
             )
         classes[image] = name
     place = key_of(folder, root)

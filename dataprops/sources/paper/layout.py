@@ -58,7 +58,7 @@ def listing(
 def missing(source: str, where: Path, tree: str) -> DatapropsError:
     """The error for a tree that differs from the published layout: names the first missing item and shows the tree."""
     return DatapropsError(
-        f"{source}: there is no {where}; expected is\n\n{tree.rstrip()}\n\n(see dataprops/sources/README.md)"
+        f"{source}: there is no {where}; expected:\n\n{tree.rstrip()}\n\n(see dataprops/sources/README.md)"
     )
 
 

@@ -89,7 +89,7 @@ def _promised(head: bytes, file: Path) -> int:
     axes = np.frombuffer(head, ">u4", head[3], 4)
     size = 4 + 4 * head[3] + int(np.prod(axes, dtype=object))
     if size > LARGEST_SET:
-        raise unreadable(f"{file.name} promises {size:,} bytes, more than such a file should have ({LARGEST_SET:,})")
+        raise unreadable(f"{file.name} declares {size:,} bytes, more than such a file should have ({LARGEST_SET:,})")
     budget.need(len(head) + 2 * size)
     return size
 

@@ -52,7 +52,7 @@ def scan(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
     if not images:
         part = "XR_ELBOW" if rules["part"] == "all" else f"XR_{rules['part'].upper()}"
         raise DatapropsError(
-            f"mura: there is no {base / 'train' / part}/patient*/study*_positive or _negative with images; expected is\n\n"
+            f"mura: there is no {base / 'train' / part}/patient*/study*_positive or _negative with images; expected:\n\n"
             f"{TREE.rstrip()}\n\n(see dataprops/sources/README.md)"
         )
     return listing(images, ignored)

@@ -29,7 +29,7 @@ def scan(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
     grades = {grade for _, grade, _ in folders}
     if rules["label"] == "osteoarthritis" and max(map(int, grades)) < LEAST_GRADE:
         raise DatapropsError(
-            f"oai: {root} has folders for the grades {', '.join(sorted(grades))} alone, none of which is osteoarthritis:"
+            f"oai: {root} has only folders for the grades {', '.join(sorted(grades))}, none of which is osteoarthritis:"
             " use --rule label=grade (also for folders 0 and 1 that mean without and with)"
         )
     found, ignored, empty = images_of_folders(root, folders, PATIENT)

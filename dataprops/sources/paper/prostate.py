@@ -98,7 +98,7 @@ def _scores(file: Path) -> dict[tuple[str, str], int]:
             continue
         score = whole(text, file, row, SCORE)
         if str(score) not in SCORES:
-            raise DatapropsError(f"{file}, row {row + 1}, column {SCORE!r}: {score} is none of 0 to 5")
+            raise DatapropsError(f"{file}, row {row + 1}, column {SCORE!r}: {score} is not one of 0 to 5")
         key = patient.strip(), series.strip()
         for name in key:  # these become parts of a path
             if not re.fullmatch(r"[\w.-]+", name) or name in (os.curdir, os.pardir):

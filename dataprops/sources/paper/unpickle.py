@@ -35,7 +35,7 @@ class _Dtype:
     def __setstate__(self, state: tuple) -> None:
         order = _text(state[1])
         if order not in ("<", ">", "|") or any(part is not None for part in state[2:5]):
-            raise pickle.UnpicklingError("it holds an array that is not of plain numbers")
+            raise pickle.UnpicklingError("it holds an array of something other than plain numbers")
         self.order = order
 
 
@@ -47,7 +47,7 @@ class _Array:
     def __setstate__(self, state: tuple) -> None:
         _, shape, dtype, columns, raw = state
         if not isinstance(dtype, _Dtype) or not isinstance(raw, bytes):
-            raise pickle.UnpicklingError("it holds an array that is not of plain numbers")
+            raise pickle.UnpicklingError("it holds an array of something other than plain numbers")
         kind = np.dtype(dtype.order + dtype.name)
         if not all(isinstance(n, int) and n >= 0 for n in shape) or math.prod(shape) * kind.itemsize != len(raw):
             raise pickle.UnpicklingError(f"it holds an array of another shape in {len(raw)} bytes")
@@ -61,7 +61,7 @@ def _names() -> dict[tuple[str, str], Any]:
     def dtype(name: object, *flags: object) -> _Dtype:
         text = _text(name)
         if not isinstance(text, str) or text[:1] not in KINDS or text[1:] not in ("1", "2", "4", "8"):
-            raise pickle.UnpicklingError("it holds an array that is not of plain numbers")
+            raise pickle.UnpicklingError("it holds an array of something other than plain numbers")
         return _Dtype(text)
 
     def array(kind: object, *shape_and_type: object) -> _Array:
@@ -71,7 +71,7 @@ def _names() -> dict[tuple[str, str], Any]:
 
     def encode(text: object, encoding: object = "latin1") -> bytes:
         if not isinstance(text, str) or _text(encoding) != "latin1":
-            raise pickle.UnpicklingError("it asks for another encoding than latin1")
+            raise pickle.UnpicklingError("its encoding is not latin1")
         return text.encode("latin1")
 
     return {
@@ -84,7 +84,7 @@ def _names() -> dict[tuple[str, str], Any]:
 
 
 def _not_data(unpickler: object) -> None:
-    raise pickle.UnpicklingError("it asks for what data do not need: nothing was run")
+    raise pickle.UnpicklingError("it contains instructions that plain data do not need: nothing was run")
 
 
 def _plain_keys(stack: list, keys: slice) -> None:
@@ -120,7 +120,7 @@ class _Arrays(_Reader):
         try:
             return self._known[module, name]
         except KeyError:
-            reason = f"it asks for {module}.{name}, which data do not need: nothing was run"
+            reason = f"it asks for {module}.{name}, which plain data do not need: nothing was run"
             raise pickle.UnpicklingError(reason) from None
 
     def load(self) -> Any:

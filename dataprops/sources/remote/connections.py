@@ -161,7 +161,7 @@ def _judged(error: BaseException) -> tuple[int, str, bool]:
             False,
         )
     if kind in ("NoCredentialsError", "PartialCredentialsError"):
-        return errno.EACCES, "no credentials are configured (--rule anonymous=yes asks without)", False
+        return errno.EACCES, "no credentials are configured (--rule anonymous=yes connects without)", False
     if isinstance(error, PermissionError) or status in (401, 403):
         return errno.EACCES, "access is denied: credentials are missing or do not allow it", False
     if isinstance(error, FileNotFoundError) or status in (404, 410):

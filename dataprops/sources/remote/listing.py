@@ -36,7 +36,7 @@ def list_files(location: str, options: SourceOptions) -> dict[str, int]:
         return filesystems.listing(location, access_of(options))
     except OSError as error:
         raise DatapropsError(
-            f"{redacted(location)} cannot be listed: {error.strerror}; give a folder that is there and may be listed, a manifest"
+            f"{redacted(location)} cannot be listed: {error.strerror}; give an existing folder that can be listed, a manifest"
             " or an archive"
         ) from None
 

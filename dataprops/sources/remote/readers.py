@@ -51,7 +51,7 @@ class _RangeFile(io.RawIOBase):
     def seek(self, offset: int, whence: int = os.SEEK_SET) -> int:
         at = offset + (0, self.at, self.reader.size)[whence]
         if at < 0:
-            raise OSError(errno.EINVAL, "a place before the file's start")
+            raise OSError(errno.EINVAL, "an offset before the start of the file")
         self.at = at
         return at
 
@@ -108,7 +108,7 @@ def _remote(location: str, access: Access) -> Reader:
     system, path = system_of(location, access)
     size = patiently(lambda: system.info(path))["size"]
     if size is None:
-        raise OSError(errno.EIO, "the server does not tell its size")
+        raise OSError(errno.EIO, "the server does not report its size")
     if scheme_of(location).startswith("http") and size > 1:
         # a server without range support returns the whole file
         if size <= WHOLE:
@@ -116,14 +116,14 @@ def _remote(location: str, access: Access) -> Reader:
             if len(first) == size:
                 return Reader(size, lambda start, stop: first[start:stop])
         elif not _sends_ranges(system, path):
-            raise OSError(errno.EIO, "the server sends no ranges, and the file is too large to hold in memory")
+            raise OSError(errno.EIO, "the server does not support range requests, and the file is too large for memory")
 
     def fetch(start: int, stop: int) -> bytes:
         if start >= stop:
             return b""
         data = patiently(lambda: system.cat_file(path, start=start, end=stop))
         if len(data) > stop - start:
-            raise OSError(errno.EIO, "the server sends more than was asked for")
+            raise OSError(errno.EIO, "the server sent more than was requested")
         return data
 
     return Reader(size, fetch)
