@@ -728,7 +728,7 @@ def test_a_kilobyte_of_parquet_is_not_believed_to_be_small(tmp_path: Path) -> No
             open_source(str(file)).scan()
     rows = pa.DictionaryArray.from_arrays(pa.array(np.zeros(2 * 10**6, np.int8)), pa.array(["a.png"]))
     pq.write_table(pa.table({"path": rows}), file, store_schema=False)
-    with pytest.raises(DatapropsError, match=r"x\.parquet cannot be read as a table: it promises 2,000,000 rows in"):
+    with pytest.raises(DatapropsError, match=r"x\.parquet cannot be read as a table: it declares 2,000,000 rows in"):
         open_source(str(file)).scan()
 
 
@@ -808,12 +808,12 @@ def test_headers_that_promise_too_much_are_not_believed(tmp_path: Path) -> None:
     header = io.BytesIO()
     np.lib.format.write_array_header_1_0(header, {"descr": "|u1", "fortran_order": False, "shape": (10**12, 8, 8)})
     (tmp_path / "n.npy").write_bytes(header.getvalue() + bytes(64))
-    with pytest.raises(DatapropsError, match="cut short"):
+    with pytest.raises(DatapropsError, match="truncated"):
         open_source(str(tmp_path / "n.npy")).scan()
     with h5py.File(tmp_path / "n.h5", "w") as file:
         file.create_dataset("images", (10**10, 8, 8), np.uint8, chunks=(1, 8, 8))
         file.create_dataset("large", (2, 10**6, 10**6), np.uint8, chunks=(1, 64, 64))
-    for name, word in (("images", "promises 10,000,000,000 images"), ("large", "promises images of")):
+    for name, word in (("images", "declares 10,000,000,000 images"), ("large", "declares images of")):
         with pytest.raises(DatapropsError, match=word):
             open_source(str(tmp_path / "n.h5"), SourceOptions(rules=(f"images={name}",))).scan()
 
@@ -949,7 +949,7 @@ def test_a_parquet_file_that_promises_more_rows_than_it_can_hold_is_refused(
     monkeypatch.setattr("dataprops.sources.tablefile.ROWS_PER_BYTE", 0)
     held = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     pq.write_table(pa.table({"image": pa.array([None] * 11, held)}), tmp_path / "x.parquet")
-    with pytest.raises(DatapropsError, match=r"x\.parquet cannot be read as Parquet: it promises 11 rows in"):
+    with pytest.raises(DatapropsError, match=r"x\.parquet cannot be read as Parquet: it declares 11 rows in"):
         open_source(str(tmp_path / "x.parquet")).scan()
 
 

@@ -246,7 +246,7 @@ def test_files_of_one_name_and_two_endings_may_be_masks_and_are_told_with_the_op
     assert (told.what, told.value, told.option) == ("masks", "none left out", "--exclude '*.PNG'")
     left = choose(chosen.keys, exclude=["*.PNG"])
     assert (len(left.keys), left.decisions) == (15, [])
-    assert "6 have a file of the same name" in told.why and "crack/0.PNG and crack/0.jpg" in told.why
+    assert "6 have a file with the same name" in told.why and "crack/0.PNG and crack/0.jpg" in told.why
     assert not choose([*twins, *(f"free/{n}.jpg" for n in range(13))]).decisions  # most have none
     assert not choose(twins[:8]).decisions  # chance
     assert not choose([f"a/{n}.jpg" for n in range(20)]).decisions

@@ -82,3 +82,11 @@ def test_how_a_source_is_read_is_asked_of_a_grid_as_of_an_audit():
 def test_a_rule_without_a_value_is_refused_by_its_name(rule):
     with pytest.raises(Exception, match="rules must be name=value"):
         AuditConfig(source="x", rules=(rule,))
+
+
+def test_help_lists_the_options_for_reading_the_source_under_their_own_heading():
+    for command in (audit.command, experiment.command):
+        told = CliRunner().invoke(command, ["--help"]).output
+        own, reading = told.split("\nReading the source:\n")
+        assert "--layout" in reading and "--group-pattern" in reading and "--layout TEXT" not in own
+        assert "--store" in own and "--size" in own and "--store TEXT" not in reading

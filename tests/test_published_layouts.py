@@ -600,7 +600,7 @@ LAYOUTS = {
         {},
         "",
         {"a": 20},
-        told="10 have a file of the same name",
+        told="10 have a file with the same name",
     ),
     "splits below the classes are told with the option": Layout(
         [

@@ -84,15 +84,19 @@ def out_of_training(images: pd.DataFrame, found: list[np.ndarray]) -> set[int]:
 
 REMOVALS: dict[str, Removal] = {
     "unreadable": Removal(("unreadable",), "files that cannot be read", everything),
-    "label_conflicts": Removal(("conflicts",), "every copy of a picture that carries two labels", everything),
+    "label_conflicts": Removal(("conflicts",), "every copy of an image that has two labels", everything),
     "near_conflicts": Removal(("near-conflicts",), "both of two near-copies with different labels", everything),
-    "suspect_labels": Removal(("suspects", "suspect-labels"), "images whose label is doubtful", everything),
+    "suspect_labels": Removal(("suspects", "suspect-labels"), "images with a doubtful label", everything),
     "split_leakage": Removal(
-        ("leaks",), "training images that a test part holds too, with their copies", out_of_training
+        ("leaks",), "training images that are also in a test split, with their copies", out_of_training
     ),
-    "group_leakage": Removal(("group-leaks",), "training images of patients that a test part holds", out_of_training),
-    "exact_duplicates": Removal(("duplicates",), "all but one of each set of identical pictures", all_but_one),
-    "near_duplicates": Removal(("near", "near-duplicates"), "one of each near-identical pair", all_but_one),
+    "group_leakage": Removal(
+        ("group-leaks",), "training images of patients who are also in a test split", out_of_training
+    ),
+    "exact_duplicates": Removal(("duplicates",), "all but one of each group of identical images", all_but_one),
+    "near_duplicates": Removal(
+        ("near", "near-duplicates"), "all but one of each group of near-identical images", all_but_one
+    ),
     "unlabelled": Removal(("unlabelled",), "images without a label", everything),
     "image_quality": Removal(("quality",), "images of poor quality", everything),
     "outliers": Removal(("outliers",), "outliers", everything),

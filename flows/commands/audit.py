@@ -16,7 +16,7 @@ import click
 from dataprops.audit import kernels
 from dataprops.audit.config import AuditConfig
 from flows.commands.common import at_the_edge, stoppable
-from flows.commands.options import asked, options_of
+from flows.commands.options import GroupedCommand, asked, options_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -42,7 +42,7 @@ Exit code: 0 no alert at or above --fail-on, 1 alert, 2 usage error or unusable 
 """
 
 
-@click.command("audit", epilog=EXAMPLES + "\n" + EXITS)
+@click.command("audit", cls=GroupedCommand, epilog=EXAMPLES + "\n" + EXITS)
 @click.argument("source")
 @options_of(AuditConfig, leave_out=("source",))
 @click.option("--inline", is_flag=True, help="Run in this process, without Prefect or Dask.")
@@ -50,7 +50,13 @@ Exit code: 0 no alert at or above --fail-on, 1 alert, 2 usage error or unusable 
 @click.option(
     "--workers", type=click.IntRange(1), help="Threads or processes of a local cluster [default: one per core]."
 )
-@click.option("--fail-on", type=click.Choice(["critical", "warning", "never"]), default="critical", show_default=True)
+@click.option(
+    "--fail-on",
+    type=click.Choice(["critical", "warning", "never"]),
+    default="critical",
+    show_default=True,
+    help="Lowest severity of an alert that gives exit code 1.",
+)
 @click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout and nothing else.")
 @click.option("--quiet", is_flag=True, help="Hide progress.")
 @at_the_edge

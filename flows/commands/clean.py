@@ -14,16 +14,23 @@ Examples:
   dataprops clean scans --remove conflicts --format labelstudio --out tasks.json
 
 \b
-What can be removed: conflicts, near-conflicts, suspects, leaks, group-leaks, duplicates, near,
-unreadable, unlabelled, quality, outliers.
-
-\b
 Exit code: 0 written, 2 usage error or no finished audit.
 """
 FORMATS = ("manifest", "csv", "cleanlab", "fiftyone", "labelstudio")
 
 
-@click.command("clean", epilog=EXAMPLES)
+class _Command(click.Command):
+    """Its `--help` lists what can be removed."""
+
+    def format_epilog(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        from dataprops.findings.removal import REMOVALS
+
+        with formatter.section("What can be removed"):
+            formatter.write_dl([(row.names[0], row.says) for row in REMOVALS.values()])
+        super().format_epilog(ctx, formatter)
+
+
+@click.command("clean", cls=_Command, epilog=EXAMPLES)
 @click.argument("name")
 @click.option("--store", default=AuditConfig.store, show_default=True, help="Folder with the audits.")
 @click.option("--remove", required=True, help="Kinds of findings whose images are removed, comma-separated.")

@@ -14,7 +14,7 @@ import click
 from dataprops.experiment.grid import Dataset, Experiment, Preset
 from dataprops.experiment.grid_options import Asked, experiment_from
 from flows.commands.common import at_the_edge, stoppable
-from flows.commands.options import options_of
+from flows.commands.options import GroupedCommand, options_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -40,7 +40,7 @@ Exit code: 0 all cells done, 1 some failed, 2 usage error or unusable input. Re-
 """
 
 
-@click.command("experiment", epilog=EXAMPLES + "\n" + EXITS)
+@click.command("experiment", cls=GroupedCommand, epilog=EXAMPLES + "\n" + EXITS)
 @click.argument("sources", nargs=-1, metavar="[SOURCE]...")
 @options_of(Asked, leave_out=("sources",))
 @options_of(Experiment)

@@ -8,7 +8,21 @@ from typing import Any
 import click
 
 from dataprops.errors import DatapropsError
-from dataprops.options import Row, rows
+from dataprops.options import ReadingOptions, Row, rows
+
+
+class GroupedCommand(click.Command):
+    """A command whose `--help` lists the options for reading the source under a heading of their own."""
+
+    def format_options(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        sections: dict[str, list[tuple[str, str]]] = {"Options": [], "Reading the source": []}
+        reading = rows(ReadingOptions)
+        for parameter in self.get_params(ctx):
+            if record := parameter.get_help_record(ctx):
+                sections["Reading the source" if parameter.name in reading else "Options"].append(record)
+        for title, records in sections.items():
+            with formatter.section(title):
+                formatter.write_dl(records)
 
 
 def options_of(kind: type, leave_out: Collection[str] = ()) -> Callable[[Any], Any]:

@@ -251,7 +251,7 @@ def check_shape(location: str, array: Named) -> None:
         )
     if np.prod(shape[1:], dtype=float) > 3 * 2 * (Image.MAX_IMAGE_PIXELS or 2**27):
         raise DatapropsError(
-            f"{redacted(location)}: {array.name} promises images of {list(shape[1:])}: is the file damaged?"
+            f"{redacted(location)}: {array.name} declares images of {list(shape[1:])}: is the file damaged?"
         )
 
 
