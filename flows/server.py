@@ -36,7 +36,7 @@ QUIET = {
     "DO_NOT_TRACK": "1",
     # a failing run raises here and the command reports it: Prefect would log it three more times
     "PREFECT_LOGGING_HANDLERS_CONSOLE_LEVEL": "CRITICAL",
-    "PREFECT_LOGGING_EXTRA_LOGGERS": "dataprops",
+    "PREFECT_LOGGING_EXTRA_LOGGERS": "dataprops,tasks",
     "DASK_LOGGING__DISTRIBUTED": "error",
 }
 # A temporary server serves one run: no schedules, triggers, late runs or UI logs

@@ -3,9 +3,13 @@
 from __future__ import annotations
 
 import logging
+import threading
+import time
 import warnings
 from collections.abc import Callable, Iterator
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
+from contextvars import copy_context
+from functools import partial
 from pathlib import Path
 
 from distributed import Client, LocalCluster, Security
@@ -19,6 +23,7 @@ log = logging.getLogger(__name__)
 
 PATIENCE = "20s"  # for the scheduler to answer
 STARTS = 5  # attempts: a worker that dies during start-up fails the whole cluster (later, Dask replaces it)
+SILENT = 30.0  # seconds without a heartbeat after which a worker is reported; workers send one about every second
 KINDS = "local, processes, cuda or an address such as tcp://host:8786"
 
 
@@ -69,7 +74,45 @@ def connect(cluster: str, store: Path, workers: int | None = None) -> Iterator[C
             ) from error
         if made is None:
             _check_workers(client, cluster, store)
+        if cluster != "local":
+            opened.enter_context(_silence_told(client))
         yield client
+
+
+@contextmanager
+def _silence_told(client: Client) -> Iterator[None]:
+    """Report silent workers while the context lasts: until Dask gives one up, the audit waits for its work."""
+    done = threading.Event()
+    # in a copy of the context, so that Prefect knows of which run its log is
+    listening = partial(copy_context().run, _listen, client, done)
+    thread = threading.Thread(target=listening, name="heartbeats", daemon=True)
+    thread.start()
+    try:
+        yield
+    finally:
+        done.set()
+        thread.join(10)
+
+
+def _listen(client: Client, done: threading.Event) -> None:
+    heard: dict[str, tuple[float, float]] = {}  # last heartbeat by the scheduler's clock, and when it was new by ours
+    told: set[str] = set()
+    while not done.wait(SILENT / 6):
+        with suppress(Exception):  # the scheduler is gone: the audit itself says so
+            for address, worker in client.scheduler_info(n_workers=-1)["workers"].items():
+                last, since = heard.get(address, (None, 0.0))
+                if worker["last_seen"] != last:
+                    heard[address] = worker["last_seen"], time.monotonic()
+                    told.discard(address)
+                elif time.monotonic() - since > SILENT and address not in told:
+                    told.add(address)
+                    # critical: a command shows no less of what a flow logs, and nothing goes on until then
+                    log.critical(
+                        "worker %s has sent no heartbeat for %.0f s (stopped, or its machine is unreachable): its work is"
+                        " repeated elsewhere once Dask gives it up (distributed.scheduler.worker-ttl, 5 minutes by default)",
+                        address,
+                        SILENT,
+                    )
 
 
 def device_of(cluster: str) -> str:

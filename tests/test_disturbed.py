@@ -34,6 +34,7 @@ from dataprops.util.tools import no_progress
 from deployments import operate
 from flows.cli import main
 from flows.commands.common import leave
+from tasks import cluster
 from tasks.cluster import connect
 from tasks.parallel import dask_tools
 from tests.make_images import random_folder
@@ -272,10 +273,13 @@ def test_audits_of_two_sets_in_one_store_at_once_are_those_of_stores_of_their_ow
 
 
 @pytest.mark.slow
-def test_a_worker_that_is_stopped_and_not_killed_is_replaced_and_its_pieces_are_computed(tmp_path):
+def test_a_worker_that_is_stopped_and_not_killed_is_told_and_replaced_and_its_pieces_are_computed(
+    tmp_path, monkeypatch, caplog
+):
     """Dask waits five minutes by itself for a sign of life; here less."""
+    monkeypatch.setattr(cluster, "SILENT", 2.0)
     with (
-        dask.config.set({"distributed.scheduler.worker-ttl": "5s"}),
+        dask.config.set({"distributed.scheduler.worker-ttl": "8s"}),
         connect("processes", open_store(tmp_path / "store"), workers=2) as client,
     ):
         stopped, _ = sorted(client.run(os.getpid).values())
@@ -286,6 +290,35 @@ def test_a_worker_that_is_stopped_and_not_killed_is_replaced_and_its_pieces_are_
             found.append(value)
         assert sorted(found) == list(range(20))
     assert not psutil.pid_exists(stopped)
+    assert "has sent no heartbeat for 2 s" in caplog.text
+
+
+class Heartbeats:
+    """A client whose scheduler tells of each look's heartbeats, an error where it is not there; then the look-out ends."""
+
+    def __init__(self, *looks: dict[str, float] | OSError) -> None:
+        self.looks, self.now = list(looks), 0.0
+
+    def scheduler_info(self, n_workers: int) -> dict:
+        assert n_workers == -1
+        look = self.looks.pop(0)
+        if isinstance(look, OSError):
+            raise look
+        return {"workers": {address: {"last_seen": seen} for address, seen in look.items()}}
+
+    def wait(self, seconds: float) -> bool:
+        self.now += seconds
+        return not self.looks
+
+
+def test_a_silent_worker_is_told_once_and_again_after_it_spoke(monkeypatch, caplog):
+    """By changes of what the scheduler's clock shows, which may be another than ours."""
+    away = OSError("no scheduler")
+    looks = [{"a": 1e9 + at, "b": 50.0} for at in range(8)] + [away, {"a": 0.0, "b": 50.0}, {"b": 51.0}]
+    client = Heartbeats(*looks, *[{"b": 51.0}] * 7)
+    monkeypatch.setattr(cluster, "time", SimpleNamespace(monotonic=lambda: client.now))
+    cluster._listen(client, client)  # type: ignore[arg-type]
+    assert [record.args for record in caplog.records] == [("b", cluster.SILENT)] * 2
 
 
 @pytest.mark.skipif(platform.libc_ver()[0] != "glibc", reason="another library gives memory back by itself")
