@@ -35,6 +35,7 @@ from dataprops.findings.boxes import boxes
 from dataprops.findings.candidates import Candidates
 from dataprops.findings.copy_threshold import detail_threshold
 from dataprops.findings.group_suggestion import suggestion
+from dataprops.findings.image_quality import common
 from dataprops.findings.nearcopies import near_copies
 from dataprops.findings.pixels_tell import burnt_in, told_by_pixels
 from dataprops.findings.quality import faults
@@ -389,7 +390,7 @@ def test_an_overexposed_picture_of_what_lies_on_black_is_told_though_little_of_i
     disc = np.hypot(rows, columns) < 0.3 * SIDE
     pixels = np.where(disc, pictures(90, seed=5) / 1.6, 0)
     pixels[[7, 40]] = pixels[[7, 40]] * 2.6 + 45
-    found = quality._tones(measured(pixels))
+    found = quality._tones(measured(pixels), blocks_of(pixels))
     assert {(fault.image, fault.fault) for fault in found} == {(7, "overexposed"), (40, "overexposed")}
 
 
@@ -397,7 +398,7 @@ def test_a_bright_kind_of_picture_among_dark_ones_is_not_overexposed_where_nothi
     """Stained slides among fluorescence."""
     pixels = pictures(90, seed=5) / 8.0
     pixels[:3] = 110 + pixels[:3] * 3
-    assert not quality._tones(measured(pixels))
+    assert not quality._tones(measured(pixels), blocks_of(pixels))
 
 
 def test_a_picture_that_is_nearly_white_throughout_is_overexposed():
@@ -457,6 +458,17 @@ def test_a_shape_that_a_tenth_of_the_pictures_has_is_a_format(many: int, odd: bo
     images.loc[70, ["width", "height"]] = [900, 300]
     found = {fault.image for fault in faults(images, blocks_of(pixels)) if fault.fault == "odd_aspect"}
     assert found == ({*range(many)} if odd else set()) | {70}
+
+
+def test_where_a_fifth_are_of_odd_shapes_a_common_one_is_told_with_them():
+    pixels = pictures(90, seed=5)
+    images, _ = tables(pixels, width=300, height=300)
+    images.loc[:9, ["width", "height"]] = [600, 300]
+    for high in range(8):
+        images.loc[10 + high, ["width", "height"]] = [90 + 10 * high, 300]
+    odd = [fault for fault in faults(images, blocks_of(pixels)) if fault.fault == "odd_aspect"]
+    assert {fault.image for fault in odd} == {*range(18)}
+    assert set(common(odd, 90)) == {"odd_aspect"}
 
 
 def test_a_picture_without_a_single_edge_is_blurred_also_where_sharpness_varies():
@@ -521,7 +533,7 @@ def test_noise_of_each_channel_by_itself_is_told_among_grainy_textures():
 def test_a_range_cut_off_at_both_ends_is_told_of_colours():
     base = (pictures(60, seed=5).astype(float))[..., None] * [1.0, 0.9, 0.7]
     base[3] = (base[3] - base[3].mean()) * 5 + 128
-    assert {(f.image, f.fault) for f in quality._tones(measured(base))} == {(3, "clipped_range")}
+    assert {(f.image, f.fault) for f in quality._tones(measured(base), lambda ids: iter(()))} == {(3, "clipped_range")}
 
 
 def test_pure_colours_on_white_are_no_range_cut_off():
@@ -531,7 +543,7 @@ def test_pure_colours_on_white_are_no_range_cut_off():
         one[10:50, 10 : 20 + rng.integers(0, 40)] = rng.choice([0, 60, 200, 255], 3)
     for one in drawings[:4]:
         one[8:56, 8:56] = 0, 0, 200
-    found = quality._tones(measured(drawings))
+    found = quality._tones(measured(drawings), lambda ids: iter(()))
     assert not [fault for fault in found if fault.fault == "clipped_range"]
 
 
@@ -544,7 +556,7 @@ def test_frames_that_show_next_to_nothing_are_nearly_blank():
     pixels[8, 8:56:8, 4:40:2] = 255  # a page of text
     pixels[11] = 60
     pixels[11, 20:30, 30:40] = pixels[12, ::6, ::6][:10, :10]
-    found = {(fault.image, fault.fault): fault.words for fault in quality._tones(measured(pixels))}
+    found = {(fault.image, fault.fault): fault.words for fault in quality._tones(measured(pixels), blocks_of(pixels))}
     assert set(found) == {(at, "nearly_blank") for at in (3, 8, 11)}
     assert re.fullmatch(
         r"shows next to nothing: 9\d % of its pixels are of one grey level, usually [\d.]+ %", found[8, "nearly_blank"]
@@ -558,7 +570,7 @@ def test_line_drawings_are_not_nearly_blank():
     for one in drawings:
         for row in rng.integers(2, 62, rng.integers(1, 6)):
             one[row, 4:60] = 0
-    assert not quality._tones(measured(drawings))
+    assert not quality._tones(measured(drawings), lambda ids: iter(()))
 
 
 def test_a_set_of_wide_spread_has_no_outliers_in_its_tail_and_one_that_is_even_has():

@@ -67,8 +67,8 @@ PLAIN = {
 }
 
 
-def told(first: dict[str, Any] | None = None, **of_all: Any) -> dict[str, float]:
-    """Faults of image 0 of a set of sixty that are nearly as `PLAIN`, and their values."""
+def told(first: dict[str, Any] | None = None, shown: np.ndarray | None = None, **of_all: Any) -> dict[str, float]:
+    """Faults of image 0, which looks as `shown`, of a set of sixty that are nearly as `PLAIN`, and their values."""
     rng = np.random.default_rng(1)
     table: dict[str, Any] = {"image": range(N), "pixels": "x", "format": "PNG", "width": 256.0, "height": 256.0}
     for name, value in (PLAIN | {k: v for k, v in of_all.items() if k in PLAIN}).items():
@@ -77,11 +77,14 @@ def told(first: dict[str, Any] | None = None, **of_all: Any) -> dict[str, float]
     images = pd.DataFrame(table)
     for name, value in (first or {}).items():
         images.loc[0, f"original_{name}" if name in PLAIN else name] = value
+    pixels = np.full((N, 32, 32, 1), 110, np.uint8)
+    if shown is not None:
+        pixels[0, ..., 0] = shown
     found = [
         fault
         for part in (
             quality._blank,
-            quality._tones,
+            lambda used: quality._tones(used, lambda ids: iter([(ids, pixels[ids])])),
             quality._sharpness,
             quality._compression,
             quality._shape,
@@ -119,6 +122,10 @@ def test_little_contrast_is_a_span_that_is_small_beside_the_others() -> None:
     spans = np.r_[np.full(30, 120.0), np.full(30, 230.0)]
     assert told({"low": 90.0, "high": 129.0}, low=0.0, high=spans) == {"low_contrast": 39.0}
     assert told({"low": 90.0, "high": 131.0}, low=0.0, high=spans) == {}
+    # where contrast varies much: a tenth of the whole range and nothing black
+    widely = np.geomspace(28, 230, N)
+    assert told({"low": 100.0, "high": 124.0, "spread": 4}, low=40.0, high=40 + widely) == {"low_contrast": 24.0}
+    assert told({"low": 100.0, "high": 125.0, "spread": 4}, low=40.0, high=40 + widely) == {}
     # a dark one with black is dark, one without is grey
     assert told({"low": 10.0, "high": 40.0, "mean": 20.0}) == {"dark": 40.0}
     assert set(told({"low": 17.0, "high": 40.0, "mean": 20.0})) == {"dark", "low_contrast"}
@@ -152,6 +159,26 @@ def test_overexposed_is_cut_off_at_white_and_black_nowhere() -> None:
     # nothing of it is white, or all of it is bright
     assert told({"mean": 250.0, "white": 0.0, "low": 199.0, "high": 255.0}) == {}
     assert told({"mean": 250.0, "white": 0.0, "low": 200.0, "high": 255.0}) == {"overexposed": 200.0}
+
+
+def test_white_paper_around_an_object_is_neither_overexposed_nor_clipped() -> None:
+    washed = {"mean": 150.0, "white": 0.2, "cut_high": 0.1, "low": 60.0, "high": 255.0}
+    top = {"cut_high": 0.1, "clipped": 0.1, "white": 0.04}
+    both = {"cut_high": 0.2, "cut_low": 0.2, "white": 0.2}
+    for round_about, levels, alone, ends in (
+        (32, 250, False, False),  # white on all sides
+        (32, 249, True, True),
+        (20, 250, False, True),  # on five eighths of the border
+        (15, 250, True, True),  # a bright place at the border
+    ):
+        paper = np.full((32, 32), 110)
+        paper[:, :round_about] = levels
+        paper[5:27, 2:30] = 110
+        assert bool(told(washed, paper)) == alone, round_about
+        assert bool(told(top, paper)) == alone
+        assert bool(told(both, paper)) == ends
+    assert told(washed | {"low": 100.0}, np.where(paper == 110, 110, 255)) == {"overexposed": 20.0}
+    assert told(washed, np.full((32, 32), 255)) == {"overexposed": 20.0}  # white inside as well
 
 
 def test_a_range_is_clipped_at_white_alone_or_at_both_ends() -> None:

@@ -14,7 +14,8 @@ import numpy as np
 import pandas as pd
 
 from dataprops.findings.blank import is_blank
-from dataprops.findings.thumbnails import Blocks
+from dataprops.findings.image_quality import COMMON
+from dataprops.findings.thumbnails import AT_ONCE, Blocks, luma, pieces
 from dataprops.findings.upright import likeness
 from dataprops.imaging.measures import quality_of, reduction
 from dataprops.util.numbers import percent
@@ -32,6 +33,7 @@ HEAVY, FINE = 115.0, 29.0  # mean quantisation steps of JPEG quality 25 and 75
 USUAL = 0.03  # fraction of images from which the opposite orientation of a shape is normal
 FORMAT, FORMAT_IMAGES, SAME_SHAPE = 0.1, 10, 0.03  # another format: fraction of images; images; octaves
 DARK, FLAT = 78, 50  # grey levels: maximum 99 % quantile of a dark image; maximum range of low contrast
+FLATTEST = 24  # grey levels: maximum range of low contrast without black, in datasets of widely varying contrast
 MOST_WHITE = 0.5  # fraction of pixels in an overexposed image of low contrast
 CUT = 0.05  # fraction of pixels clipped at white, and at black
 CLIPPED, ONE_LEVEL = 0.1, 0.02  # fraction of pixels clipped at white only; those at the maximum level
@@ -40,6 +42,8 @@ ANY_WHITE, WHITE = 0.01, 0.2
 # minimum grey level of the darkest pixels of an overexposed image; the same if it is paler than all others
 NOT_BLACK, LIFTED = 40, 100
 ON_WHITE = 0.2  # fraction of images with white areas, from which white is the normal background
+# white paper or sky behind an object: minimum grey level; white fraction of the border, relative to the whole image, and all round
+PAPER, AT_BORDER, MORE_AT_BORDER, ALL_ROUND = 250, 0.5, 1.4, 0.7
 GRAINY, VERY_GRAINY = 7.0, 22.0  # grey levels of noise in the smoothest parts; the same in a grainy dataset
 EVEN = (0.9, 1.5)  # bounds of the noise of the whole image, relative to that
 # grey levels of noise per channel; factor for noise equal in all channels, which may be texture (grass, gravel, fur)
@@ -104,7 +108,7 @@ def faults(images: pd.DataFrame, blocks: Blocks, seed: int = 0) -> list[Fault]:
         return []
     found = [
         *_blank(used),
-        *_tones(used),
+        *_tones(used, blocks),
         *_sharpness(used),
         *_compression(used),
         *_shape(used),
@@ -161,7 +165,7 @@ def _on_white(used: pd.DataFrame) -> bool:
     return bool((np.fmax(_column(used, "white"), _column(used, "cut_high")) >= CUT).mean() > ON_WHITE)
 
 
-def _tones(used: pd.DataFrame) -> list[Fault]:
+def _tones(used: pd.DataFrame, blocks: Blocks) -> list[Fault]:
     low, high, white = (_column(used, name) for name in ("low", "high", "white"))
     middle, bottom, _ = _fence(np.log2(high + 8), 0.15)
     dark = (np.log2(high + 8) < bottom) & (high <= DARK) & (high <= 0.5 * 2**middle)
@@ -171,10 +175,15 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
     # a dark image contains black; without black it is of low contrast
     flat = (np.log2(within + 8) < bottom) & (within <= FLAT) & (within <= 0.5 * 2**middle)
     flat |= (within <= FLAT) & (within <= APART * np.nanquantile(within, RARE))
+    flat |= (within <= FLATTEST) & (within <= APART * np.nanmedian(within)) & (low >= NOT_BLACK)
     flat &= ~(dark & (low < 0.4 * high))
     over = _overexposed(used, flat)
+    highest, both = _clipped(used)
+    paper, all_round = _on_paper(used, over | highest | both, blocks)
+    over &= ~(paper & (low < LIFTED))
     flat &= ~over
-    highest, both = (clipped & ~over & ~flat for clipped in _clipped(used))
+    highest &= ~(over | flat | paper)
+    both &= ~(over | flat | all_round)
     most = np.fmax(white, _column(used, "cut_high"))
     return [
         *_nearly_blank(used, is_blank(used) | dark | flat | over),
@@ -209,6 +218,20 @@ def _tones(used: pd.DataFrame) -> list[Fault]:
         ),
         *_rows(used, flat, "low_contrast", within, "has little contrast: its grey levels span {:.0f} of 255"),
     ]
+
+
+def _on_paper(used: pd.DataFrame, at: np.ndarray, blocks: Blocks) -> tuple[np.ndarray, np.ndarray]:
+    """Images among `at` with white paper or sky behind an object: more of the border is white than of the image; and those with white
+    all round, bool [n]."""
+    place = np.nonzero(at)[0]
+    ids = used["image"].to_numpy(np.int64)[place]
+    border, whole = np.zeros(len(used)), np.ones(len(used))
+    for some, pixels in pieces(blocks, ids, AT_ONCE) if len(ids) else ():
+        white = luma(pixels) >= PAPER
+        border[place[some]] = (white[:, [0, -1]].mean((1, 2)) + white[:, :, [0, -1]].mean((1, 2))) / 2
+        whole[place[some]] = white.mean((1, 2))
+    paper = (border >= AT_BORDER) & (border >= MORE_AT_BORDER * whole)
+    return paper, paper & (border >= ALL_ROUND)
 
 
 def _clipped(used: pd.DataFrame) -> tuple[np.ndarray, np.ndarray]:
@@ -369,7 +392,8 @@ def _shape(used: pd.DataFrame) -> list[Fault]:
     odd = ((aspect < bottom) & (aspect < middle - 0.7)) | ((aspect > top) & (aspect > middle + 0.7))
     in_order = np.sort(aspect)
     alike = np.searchsorted(in_order, aspect + SAME_SHAPE, "right") - np.searchsorted(in_order, aspect - SAME_SHAPE)
-    odd &= alike < max(FORMAT * len(aspect), FORMAT_IMAGES)
+    if odd.mean() < COMMON:  # else shapes vary throughout, which is told once, of all
+        odd &= alike < max(FORMAT * len(aspect), FORMAT_IMAGES)
     return [
         *_rows(used, size, "odd_size", 2**side, "is far smaller or larger than the others: {:.0f} pixels along a side"),
         *_rows(

@@ -31,6 +31,9 @@ FOLDS = 5
 ERRORS, TOLD = 0.12, 0.2  # fraction of images: maximum that look transformed; minimum detected if transformed
 COMPANY = 3  # number of similar images that form a kind of their own
 NEARER = 1.1  # ratio of squared distances to `COMPANY` neighbours, as is to transformed, below which an image is among its kind
+# the same where the score is above `CLEAR`; for quarter turns, which unlike the other changes do not negate the score, `NEARER` always
+# holds
+CLEAR, DOUBTFUL = -0.6, 1.25
 AT_ONCE, BATCH = 64, 1024  # images described, and scored, per step
 
 
@@ -110,7 +113,8 @@ def likeness(
             at = np.nonzero(odd)[0]  # few, since each is compared with the whole dataset
             if len(at):
                 back = _flat(*_changed(edges[at], coarse[at], change._replace(quarters=-change.quarters)))
-                odd[at] = ~_among_their_own(plain, at, back)
+                unclear = (judged[at] > CLEAR) & (change.quarters % 2 == 0)
+                odd[at] = ~_among_their_own(plain, at, back, np.where(unclear, DOUBTFUL, NEARER))
             out[change] = Likeness(judged, odd)
     return out
 
@@ -190,8 +194,10 @@ def _judged(plain: np.ndarray, changed: np.ndarray, known: np.ndarray) -> np.nda
     return out / float(np.median(held))
 
 
-def _among_their_own(plain: np.ndarray, doubted: np.ndarray, back: np.ndarray) -> np.ndarray:
+def _among_their_own(plain: np.ndarray, doubted: np.ndarray, back: np.ndarray, nearer: np.ndarray) -> np.ndarray:
     """Which doubted images are about as close to `COMPANY` others as their back-transformed versions `back` are, bool.
+
+    `nearer` is the ratio of the squared distances that counts as about as close, for each.
 
     A dataset may contain two kinds of images, e.g. bright and dark: those of the rarer kind have similar images, a transformed one has
     none.
@@ -203,7 +209,7 @@ def _among_their_own(plain: np.ndarray, doubted: np.ndarray, back: np.ndarray) -
         for distance in (as_is, changed):
             distance[np.arange(len(distance)), doubted[some]] = np.inf
         at = min(COMPANY, len(plain) - 1) - 1
-        out[some] = np.partition(as_is, at, 1)[:, at] < NEARER * np.partition(changed, at, 1)[:, at]
+        out[some] = np.partition(as_is, at, 1)[:, at] < nearer[some] * np.partition(changed, at, 1)[:, at]
     return out
 
 
