@@ -28,9 +28,8 @@ import pandas as pd
 from dataprops.imaging.decode import RawImage, quiet
 from dataprops.sources.paper.layout import (
     Image,
-    class_folders,
     files_in,
-    images_of_folders,
+    in_class_folders,
     listing,
     missing,
     read_file,
@@ -150,10 +149,8 @@ def scan(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
     """List the slices; see `paper.Reader`. Reads every volume, because only the segmentations tell which slices show a tumour."""
     if not root.is_dir():
         raise missing("brats", root, TREE)
-    folders = class_folders(root, FOLDERS)
-    if folders:
-        found, ignored, empty = images_of_folders(root, folders, SLICE_NAME)
-        return listing((image for image, _ in found), ignored, empty)
+    if prepared := in_class_folders(root, FOLDERS, SLICE_NAME):
+        return listing(*prepared)
     margin = rule_number(rules, "margin", MARGIN)
     least = rule_number(rules, "least-brain", LEAST_BRAIN)
     cases, ignored = _cases(root, rules["modality"])

@@ -18,8 +18,7 @@ from dataprops.errors import DatapropsError
 from dataprops.sources.paper.brats import FOLDERS
 from dataprops.sources.paper.layout import (
     Image,
-    class_folders,
-    images_of_folders,
+    in_class_folders,
     key_of,
     listing,
     missing,
@@ -54,10 +53,8 @@ def scan(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
     """List the slices; see `paper.Reader`. Patients not on disk are skipped: the full dataset has 368 GB."""
     if not root.is_dir():
         raise missing("dbc", root, TREE)
-    folders = class_folders(root, FOLDERS)
-    if folders:
-        found, ignored, empty = images_of_folders(root, folders, PATIENT)
-        return listing((image for image, _ in found), ignored, empty)
+    if prepared := in_class_folders(root, FOLDERS, PATIENT):
+        return listing(*prepared)
     margin = rule_number(rules, "margin", MARGIN)
     boxes_file = need("dbc", TREE, root, f"{BOXES}.csv", f"{BOXES}.xlsx")
     mapping_file = need("dbc", TREE, root, f"{MAPPING}.csv", f"{MAPPING}.xlsx")

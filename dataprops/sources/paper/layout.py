@@ -129,14 +129,8 @@ def folders_in(folder: Path) -> list[Path]:
     return sorted(inside, key=lambda entry: os.fsencode(entry.name))
 
 
-def class_folders(root: Path, names: Mapping[str, str]) -> list[tuple[str | None, str, Path]]:
-    """Folders with class names, in the root or in split folders: (split, class, folder).
-
-    Parameters
-    ----------
-    names : dict
-        Lower-case folder name -> class.
-    """
+def _class_folders(root: Path, names: Mapping[str, str]) -> list[tuple[str | None, str, Path]]:
+    """Folders with class names, in the root or in split folders: (split, class, folder)."""
     if not root.is_dir():
         return []
     found = []
@@ -151,17 +145,20 @@ def class_folders(root: Path, names: Mapping[str, str]) -> list[tuple[str | None
     return found
 
 
-def images_of_folders(
-    root: Path, folders: Iterable[tuple[str | None, str, Path]], patient: re.Pattern[str]
-) -> tuple[list[tuple[Image, str]], list[str], list[str]]:
-    """Images of class folders, each with the class of its folder; files left out; empty folders.
+def in_class_folders(
+    root: Path, names: Mapping[str, str], patient: re.Pattern[str]
+) -> tuple[list[Image], list[str], list[str]] | None:
+    """Images of class folders, in the root or in split folders; files left out; empty folders. None without such folders.
 
     Parameters
     ----------
+    names : dict
+        Lower-case folder name -> class.
     patient : Pattern
         Searched in the file name; its first matched group is the patient.
     """
-    found: list[tuple[Image, str]] = []
+    folders = _class_folders(root, names)
+    found: list[Image] = []
     ignored: list[str] = []
     empty: list[str] = []
     for split, name, folder in folders:
@@ -170,11 +167,10 @@ def images_of_folders(
         ignored += [f"{place}/{other}" for other in others]
         if not images:
             empty.append(place)
-        for image in images:
-            found.append(
-                (Image(f"{place}/{image}", name, split, first_group(patient, posixpath.basename(image))), name)
-            )
-    return found, ignored, empty
+        found += [
+            Image(f"{place}/{image}", name, split, first_group(patient, posixpath.basename(image))) for image in images
+        ]
+    return (found, ignored, empty) if folders else None
 
 
 def first_group(pattern: re.Pattern[str], text: str) -> str | None:

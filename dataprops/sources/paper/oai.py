@@ -9,7 +9,7 @@ from pathlib import Path
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.sources.paper.layout import class_folders, images_of_folders, listing, missing
+from dataprops.sources.paper.layout import in_class_folders, listing, missing
 
 TREE = """\
     PATH/0/9003175L.png ... PATH/4/...    or KL0 ... KL4, or the same in PATH/train, PATH/val, PATH/test
@@ -23,17 +23,17 @@ PATIENT = re.compile(r"(?<!\d)(9\d{6})(?!\d)")
 
 def scan(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
     """List the knees; see `paper.Reader`."""
-    folders = class_folders(root, GRADES)
-    if not folders:
+    knees = in_class_folders(root, GRADES, PATIENT)
+    if knees is None:
         raise missing("oai", root / "0", TREE)
-    grades = {grade for _, grade, _ in folders}
-    if rules["label"] == "osteoarthritis" and max(map(int, grades)) < LEAST_GRADE:
+    found, ignored, empty = knees
+    grades = {str(image.label) for image in found}
+    if rules["label"] == "osteoarthritis" and max(map(int, grades), default=LEAST_GRADE) < LEAST_GRADE:
         raise DatapropsError(
             f"oai: {root} has only folders for the grades {', '.join(sorted(grades))}, none of which is osteoarthritis:"
             " use --rule label=grade (also for folders 0 and 1 that mean without and with)"
         )
-    found, ignored, empty = images_of_folders(root, folders, PATIENT)
-    images = [image._replace(label=_label(grade, rules["label"])) for image, grade in found]
+    images = [image._replace(label=_label(str(image.label), rules["label"])) for image in found]
     return listing(images, ignored, empty)
 
 

@@ -17,8 +17,7 @@ import pandas as pd
 from dataprops.errors import DatapropsError
 from dataprops.sources.paper.layout import (
     Image,
-    class_folders,
-    images_of_folders,
+    in_class_folders,
     key_of,
     listing,
     missing,
@@ -49,10 +48,9 @@ def scan(root: Path, rules: Mapping[str, str]) -> pd.DataFrame:
     """List the slices; see `paper.Reader`. Series not on disk are skipped."""
     if not root.is_dir():
         raise missing("prostate", root, TREE)
-    folders = class_folders(root, SCORES)
-    if folders:
-        found, ignored, empty = images_of_folders(root, folders, PATIENT)
-        images = [image._replace(label=score_label(int(score), rules["label"])) for image, score in found]
+    if prepared := in_class_folders(root, SCORES, PATIENT):
+        found, ignored, empty = prepared
+        images = [image._replace(label=score_label(int(str(image.label)), rules["label"])) for image in found]
         return listing((image for image in images if image.label is not None), ignored, empty)
     file = need("prostate", TREE, root, "Target*Data*.csv", "Target*Data*.xlsx")
     base = need("prostate", TREE, root, IMAGES, f"manifest-*/{IMAGES}")
