@@ -65,7 +65,7 @@ def test_the_commands_do_what_the_guide_says(guided):
     assert "1 datasets, 1 channels, valid" in checked
     assert "created    deployment  audit/guide" in deployed
     assert "guide: new data, told" in watched
-    assert "told       dataset.arrived guide" in notified
+    assert "sent       dataset.arrived guide" in notified
     assert called == ""
 
 

@@ -36,4 +36,4 @@ def command(name: str, reason: str, **counts: int) -> None:
     payload = {"dataset": name, **{what: count for what, count in counts.items() if count}}
     told = event(ARRIVED, name, payload | ({"reason": reason} if reason else {}))
     send_events([told])
-    click.echo(f"told       dataset.arrived {name} (event {told['id']})")
+    click.echo(f"sent       dataset.arrived {name} (event {told['id']})")
