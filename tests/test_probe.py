@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from pathlib import Path
 from unittest import mock
 
@@ -128,6 +130,19 @@ def test_a_response_is_that_of_the_normalised_patch():
 
 
 # --- ridge ---------------------------------------------------------------------------------------------------------------
+
+
+def test_pieces_are_worked_on_from_within_a_piece_and_after_a_fork():
+    script = (
+        "import os; from dataprops.probe import threads; threads.cores = lambda: 2\n"
+        "table = lambda: threads.in_threads(lambda a: threads.in_threads(lambda b: a * b, range(3)), range(2))\n"
+        "assert table() == [[0, 0, 0], [0, 1, 2]]\n"
+        "child = os.fork()\n"
+        "if not child: os._exit(table() != [[0, 0, 0], [0, 1, 2]])\n"
+        "print(os.waitpid(child, 0)[1])"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, timeout=120, check=True)
+    assert done.stdout == "0\n"
 
 
 def test_held_out_scores_are_those_of_scikit_learns_ridge():

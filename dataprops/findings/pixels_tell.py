@@ -203,12 +203,17 @@ def _score(name: str, values: np.ndarray, y: np.ndarray, folds: np.ndarray) -> f
     score = score_of(values, y, folds)
     if name not in TECHNICAL or y.max() < 2:
         return score
-    alone = max(score_of(values, (y == c).astype(np.int64), folds) for c in range(int(y.max()) + 1))
+    ones = ((y == c).astype(np.int64) for c in range(int(y.max()) + 1))
+    # a tree that does not separate the class from the others among the images it was fitted to need not be cross-validated
+    alone = max((score_of(values, one, folds) for one in ones if score_of(values, one) >= APART), default=0.0)
     return max(score, alone) if alone >= APART else score
 
 
-def score_of(values: np.ndarray, y: np.ndarray, folds: np.ndarray) -> float:
-    """Balanced accuracy of a shallow tree on these values [n, m], cross-validated and scaled from chance (0) to 1; at least 0."""
+def score_of(values: np.ndarray, y: np.ndarray, folds: np.ndarray | None = None) -> float:
+    """Balanced accuracy of a shallow tree on these values [n, m], cross-validated and scaled from chance (0) to 1; at least 0.
+
+    Without folds, the accuracy on the images that it was fitted to.
+    """
     from sklearn import config_context
     from sklearn.tree import DecisionTreeClassifier
 
@@ -216,13 +221,16 @@ def score_of(values: np.ndarray, y: np.ndarray, folds: np.ndarray) -> float:
     if not np.ptp(values, axis=0).any():
         return 0.0
     found = np.zeros(len(y), np.int64)
+    everything = np.ones(len(y), bool)
+    parts = (
+        [(everything, everything)] if folds is None else [(folds != fold, folds == fold) for fold in np.unique(folds)]
+    )
     # classes are weighted equally; sklearn's own weighting and validation take as long as the tree
     with config_context(skip_parameter_validation=True, assume_finite=True):
-        for fold in np.unique(folds):
-            test = folds == fold
+        for train, test in parts:
             tree = DecisionTreeClassifier(max_depth=DEPTH, min_samples_leaf=LEAF, random_state=0)
-            weight = 1.0 / np.bincount(y[~test])[y[~test]]
-            tree.fit(values[~test], y[~test], sample_weight=weight * len(weight), check_input=False)
+            weight = 1.0 / np.bincount(y[train])[y[train]]
+            tree.fit(values[train], y[train], sample_weight=weight * len(weight), check_input=False)
             found[test] = tree.predict(values[test], check_input=False)
     hit = np.array([(found[y == c] == c).mean() for c in np.unique(y)])
     chance = 1 / len(hit)
