@@ -276,20 +276,27 @@ SKIN = ("melanoma", "nevus", "wart", "cyst")
         ("file,malignant,disease", "{n}.png,{two},{four}", "disease was read, and malignant may be the label too"),
         ("file,tool,phase", "{n}.png,{n2},{three}", "tool was read, and phase may be the label too"),
         ("file,target,fine_label", "{n}.png,{two},{three}", "target was read, and fine_label may be the label too"),
+        (
+            "file,tool,blood,phase,step",
+            "{n}.png,{n2},{n3},{three},{other}",
+            "tool, blood was read, and phase, step may be",
+        ),
+        ("file,tool,blood,hook,phase", "{n}.png,{n2},{n3},{n4},{three}", ""),
         ("file,target,disease", "{n}.png,{four},{other}", ""),
         ("file,target,place", "{n}.png,{four},{three}", ""),
         ("file,target,sex,age", "{n}.png,{four},{n2},{three}", ""),
     ],
 )
 def test_other_columns_that_may_be_the_label_are_named(tmp_path: Path, head: str, row: str, told: str) -> None:
-    rows = [
-        row.format(n=n, two=n % 4 > 1, four=SKIN[n % 4], three=n % 3, n2=n // 2 % 2, other=f"L{n % 4}")
-        for n in range(24)
-    ]
+    rows = []
+    for n in range(24):
+        ones = {f"n{k}": n // k % 2 for k in (2, 3, 4)}
+        rows.append(row.format(n=n, two=n % 4 > 1, four=SKIN[n % 4], three=n % 3, other=f"L{n % 4}", **ones))
     images = numbered("{}.png", 24)
     found = doubts(Layout(images, {"about.csv": table(head, *rows)}, "", {}), tmp_path)
-    assert [one["why"] for one in found] == ([told] if told else [])
+    assert len(found) == bool(told)
     if told:
+        assert found[0]["why"].startswith(told)
         other = found[0]["option"].removeprefix("--label-column ")
         asked = Layout(images, {"about.csv": table(head, *rows)}, "", {}, options={"label_column": other})
         assert not doubts(asked, tmp_path / "asked")

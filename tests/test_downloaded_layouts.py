@@ -494,6 +494,8 @@ def test_files_of_matlab_of_one_image_each_are_told_with_the_way_out(tmp_path: P
         ([f"images/{i % 10:02d}/{i:06d}.jpg" for i in range(40)], None),
         ([f"a/2005{1 + i % 9:02d}1{i % 3}_{43808 + i}_0100_PP.tif" for i in range(40)], None),
         ([f"a/2019-0{1 + i % 9}-1{i % 3}_{i:04d}.png" for i in range(40)], None),
+        ([f"a/s{1 + i // 4:02d}z{40 + i % 4:03d}.png" for i in range(40)], 10),
+        ([f"a/1.3.6.1.4.1.{12345 + i // 4}-{40 + i % 4:03d}.png" for i in range(40)], 10),
         ([f"{i}.jpg" for i in range(40)], None),
         ([f"{'cat' if i % 2 else 'dog'}.{i}.jpg" for i in range(40)], None),
         ([f"n{1440764 + i // 4}/n{1440764 + i // 4}_{i}.JPEG" for i in range(40)], None),

@@ -7,6 +7,7 @@ import json
 import zipfile
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from dataprops.errors import DatapropsError
@@ -478,6 +479,97 @@ LAYOUTS = {
         {None: 10},
         told="a.csv and b.csv give the same images different labels",
     ),
+    "iNaturalist: splits by COCO's files below one folder, whose species are the deeper folders": Layout(
+        [
+            f"train_val_images/{c}/{k}/{n}.jpg"
+            for c, k in (("Aves", "owl"), ("Aves", "tit"), ("Fungi", "cep"))
+            for n in range(4)
+        ],
+        {
+            f"{split}2017.json": json.dumps(
+                {
+                    "images": [
+                        {"id": f"{k}{n}", "file_name": f"train_val_images/{c}/{k}/{n}.jpg"}
+                        for c, k in (("Aves", "owl"), ("Aves", "tit"), ("Fungi", "cep"))
+                        for n in some
+                    ],
+                    "annotations": [
+                        {"image_id": f"{k}{n}", "category_id": k} for k in ("owl", "tit", "cep") for n in some
+                    ],
+                    "categories": [{"id": k, "name": k} for k in ("owl", "tit", "cep")],
+                }
+            )
+            for split, some in (("train", (0, 1, 2)), ("val", (3,)))
+        },
+        "",
+        {"owl": 4, "tit": 4, "cep": 4},
+        {"train": 9, "val": 3},
+    ),
+    "BBBC041: lists of objects, and the image in a record of its own": Layout(
+        numbered("malaria/images/{}.png", 12),
+        {
+            f"malaria/{name}.json": json.dumps(
+                [
+                    {
+                        "image": {"checksum": "ab", "pathname": f"/images/{n}.png", "shape": {"r": 12, "c": 16}},
+                        "objects": [
+                            {"box": {"r": k}, "category": c}
+                            for k, c in enumerate(("cell", "cell", *["ring"] * (n % 2)))
+                        ],
+                    }
+                    for n in some
+                ]
+            )
+            for name, some in (("training", range(8)), ("test", range(8, 12)))
+        },
+        "",
+        {"cell": 6, "cell|ring": 6},
+        {"train": 8, "test": 4},
+    ),
+    "BreastPathQ: two columns make the name": Layout(
+        [
+            f"{split}/{slide}_{n}.tif"
+            for split, slides in (("train", (998, 999)), ("validation", (1001,)))
+            for slide in slides
+            for n in range(4)
+        ],
+        {
+            "train_labels.csv": table("slide,rid,y", *(f"{s},{n},{n % 2}" for s in (998, 999) for n in range(4))),
+            "val_labels.csv": table("slide,rid,y", *(f"1001,{n},{n % 2}" for n in range(4))),
+        },
+        "",
+        {"0": 6, "1": 6},
+        {"train": 8, "val": 4},
+    ),
+    "nnU-Net with PNG: the first channel's name is longer than the mask's": Layout(
+        [
+            *numbered("D1/imagesTr/kid_{:03d}_0000.png", 6),
+            *numbered("D1/labelsTr/kid_{:03d}.png", 6),
+            *numbered("D1/imagesTs/kid_9{:02d}_0000.png", 4),
+        ],
+        {"D1/dataset.json": "{}"},
+        "",
+        {None: 10},
+        {"train": 6, "test": 4},
+    ),
+    "WSSS4LUAD: names end with the few values of the label": Layout(
+        [f"train/{n * 13}-{n % 9}-{5001 + n}-[1, {n % 2}, 0].png" for n in range(12)],
+        {},
+        "",
+        {None: 12},
+        {"train": 12},
+        told="file names end with [1, 0, 0] 6, [1, 1, 0] 6",
+    ),
+    "COIL: names begin with the number of the object": Layout(
+        [f"coil/obj{o}__{a}.png" for o in range(1, 8) for a in range(0, 360, 60)],
+        {},
+        "",
+        {"coil": 42},
+        told="file names begin with 7 ids of classes or patients: obj1, obj2, obj3, obj4, ...",
+    ),
+    "frames of videos: names that begin with a person or a part are no classes": Layout(
+        [f"video{v:02d}_{f:04d}.png" for v in range(4) for f in range(6)], {}, "", {None: 24}
+    ),
     "a sheet beside the images that is none": Layout(
         [f"{c}/{n}.png" for c in PETS for n in (1, 2)], {"about.xlsx": b"PK"}, "", {"cat": 2, "dog": 2}
     ),
@@ -487,6 +579,34 @@ LAYOUTS = {
 @pytest.mark.parametrize("name", LAYOUTS)
 def test_layouts_tried_last_keep_their_labels_splits_and_groups(tmp_path: Path, name: str) -> None:
     keeps(LAYOUTS[name], tmp_path / "set")
+
+
+@pytest.mark.parametrize(
+    ("files", "told"),
+    [
+        (
+            ["train/axial/0.npy", "train/axial/1.npy", "acl.csv"],
+            r"2 arrays such as train/axial/0\.npy, not one image each",
+        ),
+        (["labels.csv"], r"give that file itself, with --images DIR if its images are elsewhere"),
+        (["1.heic", "2.heic"], r"2 in a format that is not read, such as 1\.heic: save them as PNG"),
+        (["cat/", "dog/"], r"its folders are empty, such as cat"),
+        (["set.zip"], r"they hold files of other kinds \(1\), such as a\.txt"),
+    ],
+)
+def test_a_folder_without_images_is_told_with_the_way_out(tmp_path: Path, files: list[str], told: str) -> None:
+    for name in files:
+        place = tmp_path / name
+        (place if name.endswith("/") else place.parent).mkdir(parents=True, exist_ok=True)
+        if name.endswith(".npy"):
+            np.save(place, np.zeros((24, 64, 64)))
+        elif name.endswith(".zip"):
+            with zipfile.ZipFile(place, "w") as archive:
+                archive.writestr("a.txt", "x")
+        elif not name.endswith("/"):
+            place.write_text("image,label\n1.png,0\n")
+    with pytest.raises(DatapropsError, match=told):
+        open_source(str(tmp_path)).scan()
 
 
 def test_names_of_columns_are_plain_in_every_script() -> None:

@@ -49,6 +49,7 @@ PATTERNS = (
 FOLDERS = tuple(rf"^{'[^/]+/' * number}([^/]+)/" for number in range(MOST_FOLDERS))
 # leading words of the file name, fewest first
 WORDS = tuple(rf"(?:^|/)({'[^/_. -]+[_. -]' * number}[^/_. -]+)[_. -][^/]*[.][^/.]+$" for number in range(MOST_WORDS))
+WORDS += (r"(?:^|/)([^/]*[0-9])[^0-9/]+[0-9]+[.][^/.]+$",)  # all before the last number: s01z040, a UID and a slice
 HEADERS = ("study", "series")  # columns of `images`
 DAY = r"(?:19|20)[0-9]{2}[-._]?[01][0-9](?:[-._]?[0-3][0-9])?"  # date: many patients share one
 

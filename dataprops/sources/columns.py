@@ -98,7 +98,10 @@ _PERSON = frozenset(("patient", "patients", "patienten", "subject", "participant
 _NUMBER = frozenset(("id", "ids", "no", "nr", "num", "nb", "number", "nummer", "numero", "index", "code", "key", "uid"))
 _IDS = frozenset(("id", "ids", "uid", "uuid"))  # metadata only with a word of `_WHO`: user_id, but not landmark_id
 _WHO = frozenset(
-    ("user", "writer", "author", "annotator", "rater", "reader", "worker", "session", "site", "image", "file")
+    (
+        *("user", "writer", "author", "annotator", "rater", "reader", "worker", "session", "site", "image", "file"),
+        *("study", "series", "slide"),
+    )
 )
 OTHER_IDS = ("study", "studyid", "series", "seriesid", "split", "group", "index")
 FILES = 0.9  # least fraction of a column's values that look like file names

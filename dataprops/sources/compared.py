@@ -13,7 +13,7 @@ import pandas as pd
 
 from dataprops.sources.account import FOLDERS_USED, IN_DOUBT, NO_KNOWN_FORM, Decision, decide
 from dataprops.sources.columns import POSITIVE, texts_of
-from dataprops.sources.labels import spelling_key, words_of
+from dataprops.sources.labels import SEPARATOR, spelling_key, words_of
 from dataprops.sources.levels import ALIKE
 from dataprops.sources.lists import split_of_list
 from dataprops.sources.neighbours import HEAD, MOST_TABLES, TABLES, Told, few_of_a_kind, neighbour_tables
@@ -23,6 +23,7 @@ from dataprops.util.names import without_ending
 
 SAME = 0.01  # largest fraction of images whose labels may differ
 SHOWN = 3  # labels or tables shown in a decision
+INNER = "folders below the first level are named like the labels"
 # words of classes that 0 stands for
 NEGATIVE = frozenset(
     ("negative", "neg", "no", "non", "not", "normal", "healthy", "benign", "absent", "without", "control", "uninfected")
@@ -72,6 +73,14 @@ def compare(
             used.add(told.name)
             if (why := _swapped(label, own, told)) is not None:
                 decide(table, Decision("labels", IN_DOUBT, why, "--layout none"))
+    whole = {key: one for told in annotated.values() for key, one in told.items() if one is not None}
+    if len(whole) >= ALIKE * len(own) and not _same(whole, own) and _are_inner(whole):  # train.json and val.json
+        table["label"] = pd.Series([whole.get(key) for key in table["key"]], dtype=object)
+        kept = [one for one in table.attrs.get("decisions", ()) if one["what"] != "classes"]
+        table.attrs.update(decisions=kept, empty_classes=[], several=any(SEPARATOR in name for name in whole.values()))
+        files = ", ".join(map(shown, list(annotated)[:SHOWN]))
+        decide(table, Decision("labels", "categories of the annotated objects", f"{INNER} of {files}", "--layout"))
+        return
     for name, told in annotated.items():
         label = {key: one for key, one in told.items() if one is not None and own.get(key) is not None}
         used.add(name)
@@ -132,15 +141,20 @@ def _others(name: str, label: Mapping[str, str], images: int, option: str) -> De
     return Decision("labels", FOLDERS_USED, why, option)
 
 
+def _are_inner(label: Mapping[str, str]) -> bool:
+    """Whether the labels are names of folders below the first level."""
+    inner = sum(
+        spelling_key(name) in {spelling_key(part) for part in key.split("/")[1:-1]} for key, name in label.items()
+    )
+    return inner >= (1 - SAME) * len(label)
+
+
 def _names_more(label: Mapping[str, str], own: Mapping[str, str | None], told: Told) -> str | None:
     """Why the classes are a table's labels rather than the folders, else None: deeper folders are named like the labels, or the
     folders are numbers from another column of the table (PadChest's ``ImageDir``).
     """
-    inner = sum(
-        spelling_key(name) in {spelling_key(part) for part in key.split("/")[1:-1]} for key, name in label.items()
-    )
-    if inner >= (1 - SAME) * len(label):
-        return "folders below the first level are named like its labels"
+    if _are_inner(label):
+        return f"{INNER} of it"
     if not all((own[key] or "").isdecimal() for key in label) or all(name.isdecimal() for name in label.values()):
         return None
     for column in (str(column) for column in told.frame.columns if str(column) not in told.used):

@@ -27,6 +27,7 @@ from dataprops.util.names import stem_of
 MANY = 12  # more classes than this, half of them with hardly any images, are a sign
 HARDLY = 2  # largest number of images of a class with hardly any
 HALF, MOST = 0.5, 0.8  # fractions of images or of classes
+OF_ONES = "the column that is 1, of "  # begins the decision for one-hot columns
 LEAST = 3  # images, classes or patients; with fewer, a pattern in names may be chance
 EXAMPLES = frozenset(("sample", "example", "demo", "all", "full", "original", "raw", "new", "old", "other", "misc"))
 TO_TELL = frozenset(("pred", "predict", "prediction", "predictions", "inference", "submission"))
@@ -70,9 +71,17 @@ PERSONS_AND_PARTS = frozenset(
 )
 
 
+class Chosen(NamedTuple):
+    """Columns chosen as the label, as text; whether by name; their number, at most 7."""
+
+    text: str
+    by_name: bool
+    number: int
+
+
 class Reading(NamedTuple):
     """The inferred reading: each image's path, class, split and patient; images per class; whether classes come from folders; files
-    left out; unused columns of tables, column -> image -> value; the column chosen as the label, and whether by its name.
+    left out; unused columns of tables, column -> image -> value; the columns chosen as the label.
     """
 
     keys: list[str]
@@ -83,7 +92,7 @@ class Reading(NamedTuple):
     by_folders: bool
     left_out: list[tuple[str, str]]
     described: Mapping[str, Mapping[str, str | None]]
-    chosen: tuple[str, bool] | None
+    chosen: Chosen | None
 
 
 Told = tuple[str, str, str]  # what is in doubt, why, the option that corrects it
@@ -104,11 +113,15 @@ def with_doubts(table: pd.DataFrame, options: SourceOptions) -> None:
             decide(table, Decision(what, IN_DOUBT, why, option))
 
 
-def _chosen(decision: Mapping[str, str]) -> tuple[str, bool] | None:
-    """The column that a decision chose as the label, and whether by its name."""
-    if decision["what"] != "columns" or not decision["value"].endswith(" is the label"):
+def _chosen(decision: Mapping[str, str]) -> Chosen | None:
+    """The columns that a decision chose as the label."""
+    value = decision["value"]
+    if decision["what"] == "columns" and value.startswith(OF_ONES):
+        columns = value.removeprefix(OF_ONES)
+        return Chosen(columns, False, columns.count(", ") + 1)
+    if decision["what"] != "columns" or not value.endswith(" is the label"):
         return None
-    return decision["value"].removesuffix(" is the label").strip("'\""), "0 and 1" not in decision["why"]
+    return Chosen(value.removesuffix(" is the label").strip("'\""), "0 and 1" not in decision["why"], 1)
 
 
 def _columns(described: Mapping[str, Mapping[str, str | None]], images: int) -> list[str]:
@@ -311,11 +324,11 @@ def splits_in_names(reading: Reading) -> Told | None:
 
 def other_label_columns(reading: Reading) -> Told | None:
     """Other columns of the table that may be the label: with the name of one, with coarser classes, or, if the label was not chosen by
-    its name, any with few values. Columns that say the same in other words do not count.
+    its name, those with few values, if no fewer than the chosen ones. Columns that say the same in other words do not count.
     """
     if reading.chosen is None or not reading.classes:
         return None
-    column, by_name = reading.chosen
+    column, by_name, number = reading.chosen
     rivals = []
     for name in _columns(reading.described, len(reading.keys)):
         values = [reading.described[name].get(key) for key in reading.keys]
@@ -325,7 +338,7 @@ def other_label_columns(reading: Reading) -> Told | None:
         same = len(pairs) == len(labels) == len(others)
         if not same and len(others) > 1 and (last_word(name) in LABELS or coarser or not by_name):
             rivals.append(name)
-    if not rivals:
+    if len(rivals) < number:
         return None
     why = f"{shown(column)} was read, and {few_of(rivals)} may be the label too"
     return "labels", why, f"--label-column {shlex.quote(shown(rivals[0]))}"

@@ -7,6 +7,9 @@ import re
 from collections import Counter
 
 from dataprops.sources.account import Decision
+from dataprops.sources.doubts import PERSONS_AND_PARTS
+from dataprops.sources.labels import words_of
+from dataprops.sources.levels import few_of
 from dataprops.sources.splitnames import split_of
 from dataprops.sources.table import shown
 from dataprops.util.names import stem_of
@@ -51,15 +54,32 @@ def remarks_on_names(keys: list[str]) -> tuple[Decision, ...]:
 
 
 def _ending_alike(keys: list[str]) -> tuple[Decision, ...]:
-    """A remark on possible classes at the end of file names: ``CHNCXR_0001_0.png``, ``CHNCXR_0327_1.png``, ``17_G.png``."""
-    ends = [re.fullmatch(r"(.+)[-_]([A-Z0-9])[.][^./]*", key) for key in keys]
+    """A remark on possible classes at the end of file names: ``CHNCXR_0001_0.png``, ``17_G.png``, ``31-5001-[1, 0, 0].png``."""
+    ends = [re.fullmatch(r"(.+)[-_]([^-_./]+)[.][^./]*", key) for key in keys]
     bases = {end[1] for end in ends if end}
     count = Counter(end[2] for end in ends if end)
-    if len(bases) < len(keys) or not 1 < len(count) <= MOST_ENDS or min(count.values()) < 2:  # not a_0 beside a_1
+    few = 1 < len(count) <= MOST_ENDS and min(count.values()) > 1 and not all(map(_split_in, count))
+    if len(bases) < len(keys) or not few:  # not a_0 beside a_1
         return _fields(keys)
-    named = ", ".join(f"{end} {number:,}" for end, number in sorted(count.items()))
+    named = ", ".join(f"{shown(end)} {number:,}" for end, number in sorted(count.items()))
     why = f"no class folders; file names end with {named}"
-    return (Decision("classes", "none", why, r"--label-pattern '[-_]([A-Z0-9])[.][^./]*$'"),)
+    return (Decision("classes", "none", why, r"--label-pattern '[-_]([^-_./]+)[.][^./]*$'"),)
+
+
+def _beginning_alike(keys: list[str]) -> tuple[Decision, ...]:
+    """A remark on file names that begin with the same few ids, which may be classes: ``obj1__0.png``, ``0001_1.jpg``.
+
+    Those of persons and parts (``video01_25.jpg``) are left to the proposal of a group pattern.
+    """
+    words = [found for key in keys if (found := re.match(r"([A-Za-z]*)\d+(?=[-_])", posixpath.basename(key)))]
+    count = Counter(word[0] for word in words)
+    known = {part for word in words for part in words_of(word[1])} & PERSONS_AND_PARTS
+    if len(words) < len(keys) or known or not 1 < len(count) <= len(keys) / MOST_ENDS:
+        return ()
+    if min(count.values()) < LEAST_FIELDS:
+        return ()
+    why = f"no class folders; file names begin with {len(count):,} ids of classes or patients: {few_of(count)}"
+    return (Decision("classes", "none", why, r"--label-pattern '([A-Za-z]*\d+)[-_][^/]*$'"),)
 
 
 def _fields(keys: list[str]) -> tuple[Decision, ...]:
@@ -67,12 +87,12 @@ def _fields(keys: list[str]) -> tuple[Decision, ...]:
     names = [posixpath.basename(key).partition(".")[0].split("_") for key in keys]
     number = len(names[0])
     if number < LEAST_FIELDS or sum(len(name) == number for name in names) < MOST_NAMES * len(names):
-        return _forms(keys)
+        return _forms(keys) or _beginning_alike(keys)
     names = [name for name in names if len(name) == number]
     counts = [Counter(name[part] for name in names) for part in range(number)]
     few = [part for part in range(number) if 1 < len(counts[part]) <= MOST_ENDS and min(counts[part].values()) > 1]
     if not few or len(names) < LEAST_FIELDS * MOST_ENDS:
-        return ()
+        return _beginning_alike(keys)
     seen = "; ".join(
         f"part {part + 1}: {', '.join(f'{shown(value)} {count:,}' for value, count in sorted(counts[part].items()))}"
         for part in few[:MOST_SHOWN]

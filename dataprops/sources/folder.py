@@ -20,6 +20,7 @@ from dataprops.sources.account import (
     COMPANIONS,
     COPY,
     DERIVED,
+    FOREIGN,
     HIDDEN,
     IRREGULAR,
     LINKED,
@@ -132,21 +133,32 @@ def _directory(location: str) -> Path:
     return root
 
 
-def _instead(location: str, ignored: Mapping[str, str], volumes: Sequence[str]) -> str:
+def _instead(location: str, ignored: Mapping[str, str], volumes: Sequence[str], folders: Sequence[str]) -> str:
     """A hint for the error message: what a folder without images holds instead, and how to read it."""
     if volumes:
         return f"; it holds NIfTI volumes such as {shown(volumes[0])}: give it as nifti:{location}"
     if source := next((source for part, source in PUBLISHED if any(part in name for name in ignored)), None):
         return f"; its files are named like those of a published dataset: give it as {source}:{location}"
-    if arrays := [name for name in ignored if name.lower().endswith((".npy", ".npz", ".csv", ".zip"))]:
-        return f"; it holds {shown(min(arrays))}: give that file itself"
+    if unread := [name for name, reason in ignored.items() if reason == FOREIGN]:
+        return (
+            f"; it holds {len(unread):,} in a format that is not read, such as {shown(min(unread))}: save them as PNG"
+        )
+    arrays = [name for name in ignored if name.lower().endswith((".npy", ".npz"))]
+    if len(arrays) > 1:
+        what = "give that file itself if it holds many images, or save the slices of volumes as images"
+        return f"; it holds {len(arrays):,} arrays such as {shown(min(arrays))}, not one image each: {what}"
+    if found := arrays or [name for name in ignored if name.lower().endswith((".csv", ".zip"))]:
+        more = ", with --images DIR if its images are elsewhere" if found[0].lower().endswith(".csv") else ""
+        return f"; it holds {shown(min(found))}: give that file itself{more}"
     endings = {name: Path(name).suffix.lower() for name in ignored}
     ways = {name: WAYS_OUT[ending] for name, ending in endings.items() if ending in WAYS_OUT and ending != ".txt"}
     if ways:
         first = min(ways)
         return f"; it holds {shown(first)}{' and others' if len(ways) > 1 else ''}: {ways[first]}"
     others = [name for name, reason in ignored.items() if reason != HIDDEN]
-    return f"; it holds files of other kinds ({len(others):,}), such as {shown(min(others))}" if others else ""
+    if others:
+        return f"; it holds files of other kinds ({len(others):,}), such as {shown(min(others))}"
+    return f"; its folders are empty, such as {shown(min(folders))}" if folders else ""
 
 
 def layout(
@@ -180,7 +192,7 @@ def layout(
     """
     volumes = [name for name in ignored if name.lower().endswith((".nii", ".nii.gz"))]
     if not keys:
-        hint = _instead(location, ignored, volumes)
+        hint = _instead(location, ignored, volumes, folders)
         raise DatapropsError(f"{location} holds no {what} in class/file or split/class/file{hint}")
     if volumes and tell:
         log.warning(

@@ -17,10 +17,10 @@ from dataprops.errors import DatapropsError
 from dataprops.sources.account import Decision, decide
 from dataprops.sources.columns import PARTS, PATIENTS, labels_of, optional, texts_of
 from dataprops.sources.lists import split_of_list
-from dataprops.sources.neighbours import MOST_TABLES, TABLES, WHOLE, few_of_a_kind, frame_of, is_example
+from dataprops.sources.neighbours import DESCRIBED, MOST_TABLES, TABLES, WHOLE, few_of_a_kind, frame_of, is_example
 from dataprops.sources.resolve import forward_slashes
 from dataprops.sources.splitnames import SPLITS
-from dataprops.sources.table import SourceOptions
+from dataprops.sources.table import Said, SourceOptions
 from dataprops.util.names import stem_of
 
 ID = re.compile(r"(?=.*\d)[\w.-]{4,}")  # a candidate; shorter numbers are ambiguous
@@ -76,7 +76,9 @@ def with_patients_of_ids(
 
 
 class _Told(NamedTuple):
-    """Values by image key from tables with the same columns, the columns that supply them, and the reason for the match."""
+    """Values by image key from tables with the same columns, the columns that supply them, the reason for the match, and the values of
+    the other columns.
+    """
 
     by: str
     label: dict[str, str | None]
@@ -85,6 +87,7 @@ class _Told(NamedTuple):
     several: bool
     why: str
     decisions: list[Decision]
+    described: dict[str, dict[str, str | None]]
 
 
 def _best(keys: Sequence[str], parts: Mapping[str, pd.DataFrame], options: SourceOptions) -> _Told | None:
@@ -173,7 +176,10 @@ def _told(
         if len(set(groups.values())) == len(groups):
             groups, told_group = dict[str, str | None](), []
     found = {key: labels[row] for key, row in first.items()}
-    return _Told(by, found, {key: own[row] for key, row in first.items()}, groups, several, why, [*told, *told_group])
+    texts = {str(name): texts_of(frame[name]) for name in [one for one in frame.columns if one not in used][:DESCRIBED]}
+    described = {name: {key: values[row] for key, row in first.items()} for name, values in texts.items()}
+    split_of_key = {key: own[row] for key, row in first.items()}
+    return _Told(by, found, split_of_key, groups, several, why, [*told, *told_group], described)
 
 
 def _fill(table: pd.DataFrame, tables: Sequence[_Told]) -> None:
@@ -182,6 +188,7 @@ def _fill(table: pd.DataFrame, tables: Sequence[_Told]) -> None:
         told = {key: value for one in tables for key, value in getattr(one, column).items()}
         if any(told.values()) and (column != "split" or table["split"].isna().all()):
             table[column] = pd.Series([told.get(key) for key in table["key"]], dtype=object)
+    table.attrs["described"] = Said(tables[0].described)
     if any(one.several for one in tables):
         table.attrs["several"] = True
     kept = [one for one in table.attrs.get("decisions", ()) if one["what"] not in ("classes", "groups")]

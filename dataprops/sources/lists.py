@@ -45,7 +45,7 @@ def split_of_list(name: str) -> str | None:
 
 
 def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
-    """Fill in missing splits, and report it.
+    """Fill in missing splits, and report it. A single folder "train" for all images does not override lists of several splits.
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
     read : callable
         read(name) -> bytes. Raises OSError.
     """
-    if table["split"].notna().any():
+    if table["split"].nunique(dropna=False) > 1:
         return
     images = {stem_of(key) for key in table["key"]} if names else set()  # x.txt beside x.jpg is not a list
     lists = {
@@ -79,12 +79,13 @@ def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
     if len(told) > 1 and both <= BOTH * len(votes):
         split = [min(votes[key], key=("test", "val", "train").index) if key in votes else None for key in table["key"]]
         table["split"] = pd.Series(split, dtype=object)
+        table.attrs["decisions"] = [one for one in table.attrs.get("decisions", ()) if one["what"] != "splits"]
         value = ", ".join(f"{name} {count:,}" for name, count in Counter(filter(None, split)).items())
         twice = f"; {both:,} stand in two" if both else ""
         why = f"the lists {', '.join(sorted(used)[:4])} name {len(votes):,} of {len(table):,} images{twice}"
         decide(table, Decision("splits", value, why, "--layout, or a table with a split column"))
         return
-    if _numbered(table, names, read) or _joined(table, names, read):
+    if table["split"].notna().any() or _numbered(table, names, read) or _joined(table, names, read):
         return
     stems = {name: set(words_of(stem_of(name))) for name in names}
     beside = sorted(

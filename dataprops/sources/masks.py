@@ -244,7 +244,10 @@ def _within(inside: dict[str, list[tuple[str, str]]], plain: list[tuple[str, str
         part = next(part for part in folder.split("/") if PLURAL.search(part) or SINGULAR.search(part))
         parent = folder.partition(part)[0].rstrip("/")
         partners = [
-            set().union(*(of(cut) for base in _bases(stem) for cut in _cuts(base)), places.get(stem, set()))
+            set().union(
+                *(of(cut) for base in _bases(stem) for cut in _cuts(base)),
+                *(places.get(name, set()) for name in (stem, f"{stem}_0000")),  # nnU-Net: the first channel of the case
+            )
             for _, stem in files
         ]
         have = [places for places in partners if any("mask" not in place.lower() for place in places)]

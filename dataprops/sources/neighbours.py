@@ -435,7 +435,7 @@ def columns_of(
             for column, values in texts.items()
         }
         paths = [column for column, some in images.items() if len(some) - some.count(None) >= NAMED * len(frame)]
-        paths = [column for column in paths if not are_numbers(texts[column])] or paths  # 0 and 1 beside 00000001.jpg
+        paths = [column for column in paths if not (are_numbers(texts[column]) and few_valued({column: texts[column]}))]
         few = few_valued({column: values for column, values in texts.items() if column not in paths})
         few = [column for column in few if not are_splits(texts[column])]
         if paths and few and (best is None or len(set(best[2])) < len(set(images[paths[0]]))):

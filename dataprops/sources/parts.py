@@ -1,14 +1,16 @@
 """Matching of images to table rows by column values in the image paths.
 
 ``patch_patient_004_node_4_x_3328_y_21792.png`` matches the row with patient 004, node 4, x_coord 3328 and y_coord 21792;
-``p10/p10000032/s50414267/1.jpg`` the one with subject_id 10000032 and study_id 50414267.
+``p10/p10000032/s50414267/1.jpg`` the one with subject_id 10000032 and study_id 50414267. ``99861_2.tif`` matches the row whose
+columns slide and rid are 99861 and 2.
 """
 
 from __future__ import annotations
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
+from itertools import pairwise
 
 import pandas as pd
 
@@ -16,9 +18,10 @@ from dataprops.sources.columns import texts_of
 from dataprops.sources.ends import without_zeros
 from dataprops.sources.labels import words_of
 from dataprops.sources.levels import ALIKE
-from dataprops.util.names import without_ending
+from dataprops.util.names import stem_of, without_ending
 
 PART = re.compile(r"([A-Za-z]+)[-_]?(\d+)(?![A-Za-z0-9])")  # a word and a number in a path
+JOINED = 8  # columns whose values may make names
 LONG = 4  # minimum digits of an id; shorter numbers need a prefix that matches the column name
 
 
@@ -44,7 +47,7 @@ def rows_by_parts(keys: Sequence[str], frame: pd.DataFrame) -> tuple[dict[str, l
         if fitting:
             columns[name] = min(fitting, key=lambda word: not _called(word, name))
     if not columns:
-        return {}, []
+        return _rows_by_joined(keys, frame)
     rows: dict[tuple[str, ...], list[int]] = defaultdict(list)
     cells = [[without_zeros((value or "").strip()) for value in texts_of(frame[name])] for name in columns]
     for row, values in enumerate(zip(*cells, strict=True)):
@@ -55,6 +58,28 @@ def rows_by_parts(keys: Sequence[str], frame: pd.DataFrame) -> tuple[dict[str, l
         if parts in rows:
             found[key] = rows[parts]
     return (found, list(columns)) if len(found) >= ALIKE * len(keys) and len(rows) > 1 else ({}, [])
+
+
+def _rows_by_joined(keys: Sequence[str], frame: pd.DataFrame) -> tuple[dict[str, list[int]], list[str]]:
+    """Rows whose values in two neighbouring columns make the name of an image; empty unless nearly all rows do.
+
+    >>> frame = pd.DataFrame({"slide": ["99861", "99861"], "rid": ["1", "2"], "y": ["0.1", "0.4"]})
+    >>> _rows_by_joined(["a/99861_1.tif", "a/99861_2.tif", "b/99873_1.tif"], frame)
+    ({'a/99861_1.tif': [0], 'a/99861_2.tif': [1]}, ['slide', 'rid'])
+    """
+    count = Counter(map(stem_of, keys))
+    known = {stem: key for key in keys if count[stem := stem_of(key)] == 1}
+    texts = {str(name): texts_of(frame[name]) for name in list(frame.columns)[:JOINED]}
+    for pair in pairwise(texts):
+        for mark in "_-":
+            names = [f"{first}{mark}{second}" for first, second in zip(*(texts[name] for name in pair), strict=True)]
+            rows: dict[str, list[int]] = defaultdict(list)
+            for row, name in enumerate(names):
+                if name in known:
+                    rows[known[name]].append(row)
+            if len(rows) > 1 and sum(map(len, rows.values())) >= ALIKE * len(names):
+                return dict(rows), list(pair)
+    return {}, []
 
 
 def _called(word: str, column: str) -> bool:

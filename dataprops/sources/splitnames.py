@@ -30,6 +30,8 @@ OF_FOLDERS = SPLITS | {
     "holdout": "test",
     "heldout": "test",
     "crossval": "val",
+    "imagestr": "train",  # nnU-Net
+    "imagests": "test",
 }
 FILLERS = frozenset(
     (

@@ -440,18 +440,33 @@ def _records(text: str, name: str) -> list[dict[str, Any]]:
         rows = [{"path": path, "label": label} for path, label in rows]
     if not all(isinstance(row, dict) for row in rows):
         raise ValueError("its lines are not JSON objects")
-    return [{key: _plain(_kinds_of(value)) for key, value in row.items()} for row in rows]
+    return [{key: _plain(_path_of(_kinds_of(value))) for key, value in row.items()} for row in rows]
 
 
 def _kinds_of(value: Any) -> Any:
-    """Object classes in a dict of annotations that lists them beside the boxes; other values are returned unchanged.
+    """Object classes in a dict that lists them beside the boxes, or in a list of objects; other values are returned unchanged.
 
     >>> _kinds_of({"bbox": [[0, 0, 2, 2]], "categories": ["cat"]}), _kinds_of({"width": 3})
     (['cat'], {'width': 3})
+    >>> _kinds_of([{"box": {"r": 1}, "category": "cell"}, {"box": {"r": 5}, "category": "cell"}])
+    ['cell']
     """
+    if isinstance(value, list) and value and all(isinstance(one, dict) for one in value):
+        name = next((name for name in KINDS if all(isinstance(one.get(name), str) for one in value)), None)
+        return value if name is None else sorted({one[name] for one in value})
     if not isinstance(value, dict):
         return value
     return next((value[name] for name in KINDS if isinstance(value.get(name), list)), value)
+
+
+def _path_of(value: Any) -> Any:
+    """The image in a dict that describes one: ``{"pathname": "/images/1.png", "shape": ...}``; other values are unchanged."""
+    paths = (
+        [one for one in value.values() if isinstance(one, str) and ending_of(one) in SURE]
+        if isinstance(value, dict)
+        else ()
+    )
+    return paths[0] if len(paths) == 1 else value
 
 
 def _lines(text: str) -> list[Any]:

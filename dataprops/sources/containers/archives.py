@@ -153,6 +153,8 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     if not tables:
         within = next((name for index in indices for name in index.others if name.lower().endswith((*ZIP, *TAR))), None)
         hint = f"; {shown(within)} is an archive within one of them: unpack that first" if within else ""
+        if not within and (others := [name for index in indices for name in index.others]):
+            hint = f"; they hold files of other kinds ({len(others):,}), such as {shown(min(others))}"
         raise DatapropsError(f"{redacted(location)}: none of its archives holds an image{hint}")
     whole = pd.concat([table.copy() for table in tables], ignore_index=True)
     out = image_table(*(whole[column].tolist() for column in ("key", "label", "split", "group", "path")))
