@@ -570,6 +570,40 @@ LAYOUTS = {
     "frames of videos: names that begin with a person or a part are no classes": Layout(
         [f"video{v:02d}_{f:04d}.png" for v in range(4) for f in range(6)], {}, "", {None: 24}
     ),
+    "FER+: boxes and votes without names of columns name no label": Layout(
+        numbered("train/{}.png", 12),
+        {"train/label.csv": "".join(f'{n}.png,"(0, 0, 48, 48)",{n % 9},{n % 2},0\n' for n in range(12))},
+        "",
+        {None: 12},
+        {"train": 12},
+        told="label.csv names images, and has the columns column 3, column 4",
+    ),
+    "vectors of 0 and 1: the positions of the ones are the labels": Layout(
+        numbered("{}.png", 6),
+        {"train.jsonl": "".join(f'{{"image": "{n}.png", "label": [1, {n % 2}, 0]}}\n' for n in range(6))},
+        "",
+        {"0": 3, "0|1": 3},
+    ),
+    "DomainNet: a layout that names the classes leaves lists their splits": Layout(
+        [f"{d}/{c}/{d}{n}.png" for d in ("clipart", "real") for c in PETS for n in range(4)],
+        {
+            f"{d}_{s}.txt": "".join(f"{d}/{c}/{d}{n}.png 0\n" for c in PETS for n in some)
+            for d in ("clipart", "real")
+            for s, some in (("train", (0, 1, 2)), ("test", (3,)))
+        },
+        "",
+        {"cat": 8, "dog": 8},
+        {"train": 12, "test": 4},
+        options={"layout": "*/class"},
+    ),
+    "G1020: a column that was asked for goes before annotations beside the images": Layout(
+        numbered("Images/{}.png", 8),
+        {f"Images/{n}.json": json.dumps({"shapes": [{"label": "disc"}], "imagePath": f"{n}.png"}) for n in range(8)}
+        | {"G1020.csv": table("imageID,binaryLabels", *(f"{n}.png,{n % 2}" for n in range(8)))},
+        "",
+        {"0": 4, "1": 4},
+        options={"layout": "none", "label_column": "binaryLabels"},
+    ),
     "a sheet beside the images that is none": Layout(
         [f"{c}/{n}.png" for c in PETS for n in (1, 2)], {"about.xlsx": b"PK"}, "", {"cat": 2, "dog": 2}
     ),

@@ -79,9 +79,13 @@ def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: Sour
     read : callable
         read(key) -> content of a file that was left out, bytes. Raises OSError.
     """
-    if options.layout and options.layout != "none":
-        return table
     names, read = list(table.attrs.get("ignored", ())), _once(read)
+    if options.layout and options.layout != "none":  # says what it names; what else is known stays known
+        if "split" not in options.layout:
+            with_splits(table, names, read)
+        if "group" not in options.layout:
+            with_patients(table, names, read, options)
+        return table
     with_splits(table, names, read)
     _classes(table, names, read, options)
     with_versions(table)
@@ -201,6 +205,9 @@ def _labels(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
     if table["label"].isna().all():
         for name in may_be_coco(table["key"].tolist(), names):
             coco(table, name, read)
+    asked = options.label_column != _DEFAULTS.label_column or bool(options.one_hot)
+    if asked and table["label"].isna().all():
+        _neighbours(table, names, read, options)
     for kind in (yolo, voc, cvat, exports_of_tools, sidecars, _lists):
         if table["label"].isna().all():
             _unless_few(kind, table, names, read, options)

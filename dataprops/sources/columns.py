@@ -139,7 +139,7 @@ META = frozenset(
             "index",
         ),
         *("biopsy", "biopsed", "invasive", "implant", "difficultnegativecase", "siteid", "machineid", "center", "node"),
-        *("split", "fold", "smoke", "drink", "slide", "iscrowd", "augmented"),
+        *("split", "fold", "smoke", "drink", "slide", "iscrowd", "augmented", "uid", "uuid"),
         *("x", "y", "w", "h", "x1", "y1", "x2", "y2", "xmin", "ymin", "xmax", "ymax", "isoccluded", "istruncated"),
     )
 )
@@ -325,7 +325,11 @@ def labels_of(
         told = Decision("columns", f"{named[0]!r} is the label", why, "--label-column")
         used.append(named[0])
         return texts_of(frame[named[0]]), False, [told]
-    found = _found_one_hot(frame, [column for column in binary_columns(frame) if column not in used])
+    others = [column for column in frame.columns if column not in used]
+    binary = [column for column in binary_columns(frame) if column not in used]
+    if len(binary) < len(others) and all(re.fullmatch(r"column \d+", column) for column in others):
+        binary = []  # without names, some columns of 0 and 1 among others are votes or counts
+    found = _found_one_hot(frame, binary)
     filled = frame.columns[frame.notna().mean() >= 0.5]
     ending = [column for column in filled if column not in used and last_word(column) in LABELS]
     if (marks := _of_masks(frame)) is not None:
@@ -344,7 +348,7 @@ def labels_of(
         used.extend(columns)
         value = f"the column that is 1, of {', '.join(columns[:6])}{', ...' if len(columns) > 6 else ''}"
         return *one_hot(frame, columns), [Decision("columns", value, why, "--label-column or --one-hot")]
-    alone = [column for column in binary_columns(frame) if column not in used and not is_meta(column)]
+    alone = [column for column in binary if not is_meta(column)]
     if len(alone) == 1 and frame[alone[0]].nunique() > 1:
         used.append(alone[0])
         why = "it is the only column of 0 and 1 that describes the image"
@@ -353,7 +357,7 @@ def labels_of(
             False,
             [Decision("columns", f"{alone[0]!r} is the label", why, "--label-column")],
         )
-    others = [column for column in frame.columns if column not in used and not is_meta(column)]
+    others = [column for column in others if not is_meta(column)]
     if len(frame.columns) == 2 and len(others) == 1 and 1 < frame[others[0]].nunique() <= len(frame) / 2:
         used.append(others[0])
         told = Decision("columns", f"{others[0]!r} is the label", "it is the only other column", "--label-column")

@@ -108,8 +108,8 @@ class Several(NamedTuple):
 def several(labels: Sequence[str | None], separators: str = "|;,", *, sure: bool = False) -> Several | None:
     """Split the labels of a multi-label dataset; None if every image has a single label.
 
-    Lists (``['a', 'b']``) are parsed. A separator is accepted if parts of the labels also occur alone, or in two different
-    combinations: ``No Finding``, ``Mass|Nodule``, ``Mass``.
+    Lists (``['a', 'b']``) are parsed; of 0 and 1 for each class (``[1, 0, 0]``), the positions of the 1s are the labels. A separator
+    is accepted if parts of the labels also occur alone, or in two different combinations: ``No Finding``, ``Mass|Nodule``, ``Mass``.
 
     Parameters
     ----------
@@ -126,6 +126,7 @@ def several(labels: Sequence[str | None], separators: str = "|;,", *, sure: bool
         return _counted([None if text is None else words.get(text, [text]) for text in labels])
     lists = {text: parts for text in set(texts) if (parts := _listed(text)) is not None}
     if lists:
+        lists = _of_vectors(lists)
         return _counted([None if text is None else lists.get(text, [text]) for text in labels])
     for separator in separators:
         held = {text for text in texts if separator in text}
@@ -175,6 +176,19 @@ def _listed(text: str) -> list[str] | None:
     except (ValueError, SyntaxError, MemoryError, RecursionError):
         return None
     return [str(part) for part in value] if isinstance(value, list | tuple | set) else None
+
+
+def _of_vectors(lists: dict[str, list[str]]) -> dict[str, list[str]]:
+    """The positions of the 1s, if all lists have one 0 or 1 for each class; other lists are returned unchanged.
+
+    >>> _of_vectors({"[1, 0, 0]": ["1", "0", "0"], "[0, 1, 1]": ["0", "1", "1"]}), _of_vectors({"[0, 1]": ["0", "1"]})
+    ({'[1, 0, 0]': ['0'], '[0, 1, 1]': ['1', '2']}, {'[0, 1]': ['0', '1']})
+    """
+    repeated = any(len(set(parts)) < len(parts) for parts in lists.values())
+    alike = len({len(parts) for parts in lists.values()}) == 1
+    if not repeated or not alike or not {part for parts in lists.values() for part in parts} <= {"0", "1"}:
+        return lists
+    return {text: [str(at) for at, part in enumerate(parts) if part == "1"] for text, parts in lists.items()}
 
 
 def _counted(parts: Sequence[Sequence[str] | None]) -> Several:

@@ -34,6 +34,7 @@ BYTES_OF_CELL = 8  # bytes of memory per byte of text in an Excel or Parquet fil
 LAST_BLANK = r"\s+(?=\S+\s*$)"  # separator of lists as in ImageNet: a path and a number
 BLANKS = r"\s+"  # separator of lists with more than two values per row
 LOOK = 50  # rows used to detect the separator
+LEAST_SAME = 5  # rows with the same value that make it no label
 FILLED = 0.8  # minimum fraction of a sheet's columns filled by its header row
 _MARKS = (
     (codecs.BOM_UTF8, "utf-8"),
@@ -316,6 +317,8 @@ def _names_missing(text: str, separator: str) -> list[str] | None:
     label = path + 1 if path + 1 < len(cells) else path - 1
     if len(cells) == 6 and path == 0 and _are_boxes(rows, 1) and not _are_boxes(rows, 2):
         label = 5  # 1.png;774;411;815;446;11
+    if len(cells) > 2 and len(rows) > LEAST_SAME and len({row[label] for row in rows if len(row) > label}) == 1:
+        label = len(cells)  # the same in every row: which of the others is the label, the file does not tell
     return ["path" if n == path else "label" if n == label else f"column {n + 1}" for n in range(len(cells))]
 
 
