@@ -604,6 +604,34 @@ LAYOUTS = {
         {"0": 4, "1": 4},
         options={"layout": "none", "label_column": "binaryLabels"},
     ),
+    "STARE: codes between tabs, names of several words": Layout(
+        numbered("stare-images/im{:04d}.ppm", 6),
+        {"all-mg-codes.txt": "".join(f"im{n:04d}\t{n % 2}\t{('Normal', 'Drusen, many')[n % 2]}\n" for n in range(6))},
+        "",
+        {"0": 3, "1": 3},
+    ),
+    "FGVC: lists of long numbers and names of several words": Layout(
+        numbered("images/{:07d}.jpg", 8),
+        {
+            f"images_family_{s}.txt": "".join(f"{n:07d} {('A300', 'Boeing 737')[n % 2]}\n" for n in some)
+            for s, some in (("train", range(5)), ("test", range(5, 8)))
+        },
+        "",
+        {"A300": 4, "Boeing 737": 4},
+        {"train": 5, "test": 3},
+    ),
+    "lists of two kinds for each split: those that disagree are named": Layout(
+        numbered("images/{:07d}.jpg", 8),
+        {
+            f"images_{kind}_{s}.txt": "".join(f"{n:07d} {names[n // by % 2]}\n" for n in some)
+            for kind, names, by in (("family", ("A300", "B737"), 1), ("maker", ("Airbus", "Boeing"), 2))
+            for s, some in (("train", range(4)), ("test", range(4, 8)))
+        },
+        "",
+        {None: 8},
+        {"train": 4, "test": 4},
+        told="images_family_test.txt and images_maker_test.txt give the same images different labels",
+    ),
     "a sheet beside the images that is none": Layout(
         [f"{c}/{n}.png" for c in PETS for n in (1, 2)], {"about.xlsx": b"PK"}, "", {"cat": 2, "dog": 2}
     ),

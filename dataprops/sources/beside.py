@@ -47,6 +47,7 @@ from dataprops.sources.neighbours import (
     agreeing,
     columns_of,
     described_by,
+    disagreeing,
     named_columns,
     neighbour_tables,
     with_patients,
@@ -327,7 +328,7 @@ def _neighbours(
     tables = agreeing(found, len(table))
     table.attrs["understood"] = {told.name for told in found}
     if found and not tables:
-        why = f"{' and '.join(told.name for told in found[:3])} give the same images different labels"
+        why = f"{' and '.join(disagreeing(found))} give the same images different labels"
         decide(table, Decision("labels", "none", why, "giving one of them in place of the folder"))
     for told in tables:
         columns = {"label": told.label, "split": told.split, "group": told.group}

@@ -5,6 +5,7 @@ They are used only if the choice is unambiguous: if tables give an image two dif
 
 from __future__ import annotations
 
+import itertools
 import posixpath
 import re
 from collections import Counter, defaultdict
@@ -44,6 +45,7 @@ LISTS = (".txt", ".lst")
 MOST_TABLES, MOST_BYTES = 40, 2**27  # tables per folder; bytes per table
 HEAD = 2**14  # bytes read to test whether a text file lists images
 NAMED = 0.5  # minimum fraction of a table's rows, or of the images, that are matched
+LONG = 6  # minimum digits of an image's name that is a number, in a list without extensions
 COLUMNS = 6  # columns named in a message
 WHOLE = 0.9  # minimum fraction of images for a complete table
 DISAGREE = 0.01  # maximum fraction of images in both tables with different labels
@@ -244,6 +246,14 @@ def agreeing(tables: Sequence[Told], images: int) -> list[Told]:
     ]
 
 
+def disagreeing(tables: Sequence[Told]) -> list[str]:
+    """Names of the first two tables that give an image different labels."""
+    for one, other in itertools.combinations(tables, 2):
+        if any(label is not None and other.label.get(key) not in (None, label) for key, label in one.label.items()):
+            return [one.name, other.name]
+    return [told.name for told in tables]
+
+
 def _counts(told: Told, first: Told, images: int) -> bool:
     """Whether a table beside a complete one is considered: it lists half of the images, or has 0 and 1 the other way round."""
     if len(told.label) >= images / 2:
@@ -375,15 +385,20 @@ def _named(
 
 
 def _as_list(data: bytes, known: Mapping[str, str | None]) -> bytes:
-    """Add the extensions to the image names of a list, ``pug_1 3 2``; other texts are returned unchanged."""
-    text = "".join(line + "\n" for line in as_text(data)[0].splitlines() if line.strip() and not line.startswith("#"))
-    rows = [line.split() for line in text.splitlines()]
+    """Add the extensions to the image names of a list, ``pug_1 3 2`` or ``0034309 Boeing 737``; other texts are returned unchanged."""
+    lines = [line.strip() for line in as_text(data)[0].splitlines() if line.strip() and not line.startswith("#")]
+    mark = "\t" if all("\t" in line for line in lines) else None
+    rows = [line.split(mark) for line in lines]
+    if mark is None and len({len(row) for row in rows}) > 1:
+        rows = [line.split(None, 1) for line in lines]  # a name of several words
+        mark = "\t"
     keys = [known.get(folded(forward_slashes(row[0]))) for row in rows]
-    if not rows or None in keys or len({len(row) for row in rows}) > 1 or any(row[0].isdecimal() for row in rows):
+    short = any(row[0].isdecimal() and len(row[0]) < LONG for row in rows)
+    if not rows or None in keys or len({len(row) for row in rows}) > 1 or short:
         return data
     endings = [posixpath.splitext(key or "")[1] for key in keys]
     return "".join(
-        f"{row[0].removesuffix(ending)}{ending} {' '.join(row[1:])}\n"
+        (mark or " ").join((f"{row[0].removesuffix(ending)}{ending}", *row[1:])) + "\n"
         for row, ending in zip(rows, endings, strict=True)
     ).encode()
 

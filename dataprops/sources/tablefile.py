@@ -158,6 +158,8 @@ def _with_path(text: str) -> str:
     lines = lines[1:] if lines and lines[0] == [str(len(lines) - 2)] else lines  # number of rows
     if len(lines) < 2 or len(lines[1]) != len(lines[0]) + 1 or len(lines[1]) < 3 or ending_of(lines[1][0]) not in SURE:
         return text
+    if ending_of(lines[0][0]) in SURE:  # a row, and the next one has a name of one word more
+        return text
     return "\n".join(",".join(line) for line in (["path", *lines[0]], *lines[1:]))
 
 
