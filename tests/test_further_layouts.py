@@ -671,6 +671,15 @@ def test_a_folder_without_images_is_told_with_the_way_out(tmp_path: Path, files:
         open_source(str(tmp_path)).scan()
 
 
+def test_a_layout_that_was_given_leaves_no_question_of_splits(tmp_path: Path) -> None:
+    lists = {f"{s}{k}.txt": f"cat/{k}.png\n" for s in ("train", "test") for k in range(3)}
+    layout = Layout([f"{c}/{n}.png" for c in PETS for n in range(3)], lists, "", {})
+    asked = layout._replace(options={"layout": "class"})
+    for given, some in ((layout, True), (asked, False)):
+        listing = made(given, tmp_path / str(some)).scan()
+        assert any(told["value"] == "none" for told in listing.attrs["decisions"]) == some
+
+
 def test_names_of_columns_are_plain_in_every_script() -> None:
     assert [plain_name(name) for name in ("Bild-Nr.", "DIAGNÓSTICO", "标签")] == ["bildnr", "diagnostico", "标签"]
 

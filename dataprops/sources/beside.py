@@ -86,6 +86,10 @@ def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: Sour
             with_splits(table, names, read)
         if "group" not in options.layout:
             with_patients(table, names, read, options)
+        told = table.attrs.get("decisions", ())
+        table.attrs["decisions"] = [
+            one for one in told if (one["what"], one["value"]) != ("splits", "none")
+        ]  # confirmed
         return table
     with_splits(table, names, read)
     _classes(table, names, read, options)

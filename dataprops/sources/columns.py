@@ -143,6 +143,12 @@ META = frozenset(
         *("x", "y", "w", "h", "x1", "y1", "x2", "y2", "xmin", "ymin", "xmax", "ymax", "isoccluded", "istruncated"),
     )
 )
+# of decisions, which `doubts` reads
+IS_LABEL, OF_ONES, ONLY_ONES = (
+    " is the label",
+    "the column that is 1, of ",
+    "it is the only column of 0 and 1 that describes the image",
+)
 MARK = frozenset({"x"})
 POSITIVE = MARK | {"1", "1.0", "true", "yes"}
 
@@ -322,7 +328,7 @@ def labels_of(
     named = [column for column in known_as(frame.columns.tolist(), LABELS) if column not in used]
     if named:
         why = f"chosen by name from {len(frame.columns)} columns"
-        told = Decision("columns", f"{named[0]!r} is the label", why, "--label-column")
+        told = Decision("columns", f"{named[0]!r}{IS_LABEL}", why, "--label-column")
         used.append(named[0])
         return texts_of(frame[named[0]]), False, [told]
     others = [column for column in frame.columns if column not in used]
@@ -341,26 +347,25 @@ def labels_of(
         return (
             texts_of(frame[ending[0]]),
             False,
-            [Decision("columns", f"{ending[0]!r} is the label", why, "--label-column")],
+            [Decision("columns", f"{ending[0]!r}{IS_LABEL}", why, "--label-column")],
         )
     if found is not None:
         columns, why = found
         used.extend(columns)
-        value = f"the column that is 1, of {', '.join(columns[:6])}{', ...' if len(columns) > 6 else ''}"
+        value = f"{OF_ONES}{', '.join(columns[:6])}{', ...' if len(columns) > 6 else ''}"
         return *one_hot(frame, columns), [Decision("columns", value, why, "--label-column or --one-hot")]
     alone = [column for column in binary if not is_meta(column)]
     if len(alone) == 1 and frame[alone[0]].nunique() > 1:
         used.append(alone[0])
-        why = "it is the only column of 0 and 1 that describes the image"
         return (
             texts_of(frame[alone[0]]),
             False,
-            [Decision("columns", f"{alone[0]!r} is the label", why, "--label-column")],
+            [Decision("columns", f"{alone[0]!r}{IS_LABEL}", ONLY_ONES, "--label-column")],
         )
     others = [column for column in others if not is_meta(column)]
     if len(frame.columns) == 2 and len(others) == 1 and 1 < frame[others[0]].nunique() <= len(frame) / 2:
         used.append(others[0])
-        told = Decision("columns", f"{others[0]!r} is the label", "it is the only other column", "--label-column")
+        told = Decision("columns", f"{others[0]!r}{IS_LABEL}", "it is the only other column", "--label-column")
         return texts_of(frame[others[0]]), False, [told]
     more = ", or columns of 0 and 1 with --one-hot COLUMNS" if len(frame.columns) > 2 else ""
     raise _missing(frame, options.label_column, where, "label", more)

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from dataprops.sources.account import IN_DOUBT, Decision, decide, left_out_of
-from dataprops.sources.columns import LABELS, is_meta, labels_first, last_word
+from dataprops.sources.columns import IS_LABEL, LABELS, OF_ONES, ONLY_ONES, is_meta, labels_first, last_word
 from dataprops.sources.labels import SEPARATOR, words_of
 from dataprops.sources.levels import PLAIN, few_of
 from dataprops.sources.splitnames import FILLERS, OF_FOLDERS, split_of
@@ -27,7 +27,6 @@ from dataprops.util.names import stem_of
 MANY = 12  # more classes than this, half of them with hardly any images, are a sign
 HARDLY = 2  # largest number of images of a class with hardly any
 HALF, MOST = 0.5, 0.8  # fractions of images or of classes
-OF_ONES = "the column that is 1, of "  # begins the decision for one-hot columns
 LEAST = 3  # images, classes or patients; with fewer, a pattern in names may be chance
 EXAMPLES = frozenset(("sample", "example", "demo", "all", "full", "original", "raw", "new", "old", "other", "misc"))
 TO_TELL = frozenset(("pred", "predict", "prediction", "predictions", "inference", "submission"))
@@ -119,9 +118,9 @@ def _chosen(decision: Mapping[str, str]) -> Chosen | None:
     if decision["what"] == "columns" and value.startswith(OF_ONES):
         columns = value.removeprefix(OF_ONES)
         return Chosen(columns, False, columns.count(", ") + 1)
-    if decision["what"] != "columns" or not value.endswith(" is the label"):
+    if decision["what"] != "columns" or not value.endswith(IS_LABEL):
         return None
-    return Chosen(value.removesuffix(" is the label").strip("'\""), "0 and 1" not in decision["why"], 1)
+    return Chosen(value.removesuffix(IS_LABEL).strip("'\""), decision["why"] != ONLY_ONES, 1)
 
 
 def _columns(described: Mapping[str, Mapping[str, str | None]], images: int) -> list[str]:
