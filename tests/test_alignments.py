@@ -618,17 +618,19 @@ def blocks_of(images: np.ndarray) -> Any:
 
 def test_compared_are_the_images_as_they_are_and_after_the_best_line() -> None:
     images = pictures(4, 40, seed=15)[..., None]
-    images[1] = np.clip(images[0] // 2 + 50, 0, 255)
+    images[1] = images[0] * 0.7 + 30
     images[3] = images[2, :, ::-1]
     best = pd.DataFrame({"view": [0, 1, 0], "warp": [EYE] * 3})
     a, b = np.array([0, 2, 0]), np.array([1, 3, 2])
-    distance, rms, spread, elsewhere, flat = copy_difference.compare(blocks_of(images), a, b, best)
-    assert elsewhere[:2] == pytest.approx(0, abs=0.02)
-    assert elsewhere[2] > 0.3
+    distance, rms, spread, apart, cells, flat = copy_difference.compare(blocks_of(images), a, b, best)
+    assert apart[1] == pytest.approx(0, abs=1e-3)
+    assert apart[0] < nearcopies.OTHER_TONES < apart[2]
+    means = images[[0, 2, 0], ..., 0].astype(float).reshape(3, 8, 5, 8, 5).mean((2, 4)).reshape(3, -1)
+    np.testing.assert_allclose(cells, means.std(1), rtol=0.05)
     assert (flat < nearcopies.DRAWN).all()
     flat = images.reshape(4, -1).astype(float)
     np.testing.assert_allclose(distance, [np.linalg.norm(flat[i] - flat[j]) for i, j in zip(a, b, strict=True)])
-    assert rms[0] == pytest.approx(np.std(flat[0] - 2 * flat[1]), rel=0.05)
+    assert rms[0] == pytest.approx(np.std(flat[0] - flat[1] / 0.7), rel=0.05)
     assert rms[1] == pytest.approx(0, abs=1e-3)
     correlation = np.corrcoef(flat[0], flat[2])[0, 1]
     assert rms[2] == pytest.approx(flat[0].std() * np.sqrt(1 - correlation**2), rel=1e-3)
@@ -658,7 +660,16 @@ def test_one_drawing_in_two_colours_is_two_and_in_grey_or_darker_is_one() -> Non
     best = pd.DataFrame({"view": [0] * 5, "warp": [EYE] * 5})
     found = copy_difference.compare(blocks_of(images), np.zeros(5, int), b, best)
     assert (found.flat >= nearcopies.DRAWN).all()
-    assert (found.elsewhere > nearcopies.ELSEWHERE).tolist() == [True, True, False, False, False]
+    assert (found.apart > nearcopies.OTHER_TONES).tolist() == [True, True, False, False, False]
+
+
+def test_a_drawing_with_a_large_part_in_a_tone_nearby_is_another() -> None:
+    left = (np.arange(64) < 32)[None, :, None]
+    images = [np.where(left, 20, right) * np.ones((64, 1, 1)) for right in ((220, 60, 60), (220, 85, 35))]
+    best = pd.DataFrame({"view": [0], "warp": [EYE]})
+    zero, one = np.zeros(1, int), np.ones(1, int)
+    found = copy_difference.compare(blocks_of(np.stack(images).astype(np.uint8)), zero, one, best)
+    assert nearcopies.OTHER_TONES < found.apart[0] < copy_difference.MOST_APART
 
 
 def test_stripes_are_no_border_of_what_lies_between_them() -> None:
@@ -869,8 +880,7 @@ def test_copies_that_correlate_too_little_are_none(monkeypatch: pytest.MonkeyPat
                 np.ones(len(a)),
                 np.full(len(a), 10 * left),
                 np.full(len(a), 10.0),
-                np.zeros(len(a)),
-                np.zeros(len(a)),
+                *(np.zeros(len(a)) for _ in range(3)),
             )
 
         monkeypatch.setattr(nearcopies, "compare", compared)

@@ -14,8 +14,8 @@ from dataprops.findings.candidates import VIEWS, content_boxes
 from dataprops.findings.thumbnails import LUMA, SIDE, Blocks, stretch
 from dataprops.findings.warps import grid_of, positions
 
-CELLS = 16  # per side, whose means are compared
-APART, APART_PART = 20.0, 0.5  # minimum difference of a cell: grey levels, or relative to the spread of the cells
+CELLS = 8  # per side, whose means are compared; of finer ones, JPEG's colours and resampled outlines differ as hues do
+MOST_APART = 20.0  # grey levels, maximum that a cell counts: a letter on one of two copies adds little
 ONE_LEVEL = 2.0  # grey levels, maximum range of nine neighbouring cells
 GREY = 0.2  # colour spread relative to the other's, below which an image is grey
 NEAREST = 0.9  # fraction of the cells that the linear map is fitted to
@@ -33,8 +33,9 @@ class Difference(NamedTuple):
         Grey levels (RMS) after alignment and the best linear map of grey levels.
     spread
         Standard deviation of a in the area compared.
-    elsewhere
-        Fraction of the cells whose means differ, in colour unless one of the two is grey.
+    apart, cells
+        Difference (RMS, grey levels, each at most `MOST_APART`) of the means of cells, in colour unless one of the two is grey, and
+        their own standard deviation in a.
     flat
         Fraction of the flatter image that has the same level as its surroundings: most of a drawing.
     """
@@ -42,7 +43,8 @@ class Difference(NamedTuple):
     distance: np.ndarray
     rms: np.ndarray
     spread: np.ndarray
-    elsewhere: np.ndarray
+    apart: np.ndarray
+    cells: np.ndarray
     flat: np.ndarray
 
 
@@ -57,16 +59,14 @@ def compare(blocks: Blocks, a: np.ndarray, b: np.ndarray, best: pd.DataFrame) ->
             pixels |= {int(image): np.asarray(one) for image, one in zip(ids, images, strict=True)}
         one = np.stack([pixels[int(i)] for i in a[at]])
         two = np.stack([pixels[int(i)] for i in b[at]])
-        apart = one.astype(np.int32) - two
-        out.distance[at] = np.sqrt((apart * apart).sum((1, 2, 3), dtype=np.int64))
-        found = _aligned(one, two, best.iloc[at])
-        out.rms[at], out.spread[at], out.elsewhere[at], out.flat[at] = found
+        rest = one.astype(np.int32) - two
+        out.distance[at] = np.sqrt((rest * rest).sum((1, 2, 3), dtype=np.int64))
+        for column, values in zip(out[1:], _aligned(one, two, best.iloc[at]), strict=True):
+            column[at] = values
     return out
 
 
-def _aligned(
-    one: np.ndarray, two: np.ndarray, best: pd.DataFrame
-) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+def _aligned(one: np.ndarray, two: np.ndarray, best: pd.DataFrame) -> tuple[np.ndarray, ...]:
     planes = [np.moveaxis(images, -1, 1) for images in (one, two)]
     planes[1] = np.stack(
         [turn(image, VIEWS[int(view)].symmetry) for image, view in zip(planes[1], best["view"], strict=True)]
@@ -87,7 +87,7 @@ def _aligned(
     rest = from_a - gain[:, None, None] * from_b
     left, spread = (((part * part).sum((1, 2)) / n).sqrt().numpy() for part in (rest, from_a))
     flat = torch.maximum(_flat(of_a), _flat(_luma(b)))
-    return left, spread, _elsewhere(a, moved, mask).numpy(), flat.numpy()
+    return left, spread, *(part.numpy() for part in _cells_apart(a, moved, mask)), flat.numpy()
 
 
 def _flat(grey: torch.Tensor) -> torch.Tensor:
@@ -102,8 +102,8 @@ def _luma(planes: torch.Tensor) -> torch.Tensor:
     return planes[:, 0] if planes.shape[1] == 1 else (planes * torch.tensor(LUMA)[:, None, None]).sum(1)
 
 
-def _elsewhere(a: torch.Tensor, b: torch.Tensor, mask: torch.Tensor) -> torch.Tensor:
-    """Fraction of the cells of planes [m, c, s, s] within masks whose means differ after the best linear map, [m]."""
+def _cells_apart(a: torch.Tensor, b: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
+    """Difference of the means of cells of planes [m, c, s, s] within masks after the best linear map, and their spread, [m]."""
     cell = max(1, a.shape[-1] // CELLS)
     share = torch.nn.functional.avg_pool2d(mask, cell)
     held = (share >= 0.5).float()
@@ -117,9 +117,10 @@ def _elsewhere(a: torch.Tensor, b: torch.Tensor, mask: torch.Tensor) -> torch.Te
     _, rest = _after_line(a, b, held)
     near = torch.where(held > 0, rest, torch.nan).flatten(1).nanquantile(NEAREST, 1)
     from_a, rest = _after_line(a, b, held * (rest <= near[:, None, None]))
-    spread = ((from_a**2).mean(1) * held).sum((1, 2)).div(held.sum((1, 2)).clamp_min(1)).sqrt()
-    apart = rest > (APART_PART * spread).clamp(max=APART)[:, None, None]
-    return (apart * held).sum((1, 2)) / held.sum((1, 2)).clamp_min(1)
+    n = held.sum((1, 2)).clamp_min(1)
+    return tuple(  # type: ignore[return-value]
+        ((part * held).sum((1, 2)) / n).sqrt() for part in (rest.clamp(max=MOST_APART) ** 2, (from_a**2).mean(1))
+    )
 
 
 def _after_line(a: torch.Tensor, b: torch.Tensor, fitted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

@@ -51,9 +51,9 @@ ENLARGED = 1.5  # maximum side of thumbnails relative to the originals' side
 FINE_SIDE = 128  # pixels per side of the images on which copies are confirmed
 CONFIRMED_AT_ONCE = 256
 MOST_RESIDUAL = 0.7  # maximum difference relative to the standard deviation: a correlation of about 0.7
-# fraction of one grey level from which an image is a drawing, whose outlines other drawings share; maximum fraction of a drawing's
-# cells that differ from its copy, e.g. by a letter
-DRAWN, ELSEWHERE = 0.5, 0.06
+# fraction of one grey level from which an image is taken for a drawing, whose outlines other drawings share; maximum difference of the
+# means of its cells from those of a copy, e.g. by a letter: grey levels, and relative to their own spread
+DRAWN, OTHER_TONES, OTHER_PART = 0.25, 5.3, 0.7
 NULL_PAIRS = 300
 LEAST_SHOWN = 0.36  # minimum fine detail, grey levels (RMS): three times the rounding error
 # contrast, relative to the dataset's median and in grey levels, below both of which images are close whatever they show
@@ -203,10 +203,10 @@ def near_copies(
     if near_rms is not None and listed is not None:
         best = _overruled(best, listed, place)
     a, b = distinct[best["a"].to_numpy(np.int64)], distinct[best["b"].to_numpy(np.int64)]
-    distance, rms, spread, elsewhere, flat = compare(blocks, a, b, best)
+    distance, rms, spread, apart, cells, flat = compare(blocks, a, b, best)
     same = best["as_it_is"].to_numpy(bool) | (rms <= MOST_RESIDUAL * spread)
     given = best["as_it_is"].to_numpy(bool) & (near_rms is not None)
-    same &= given | (flat < DRAWN) | (elsewhere <= ELSEWHERE)
+    same &= given | (flat < DRAWN) | (apart <= np.minimum(OTHER_TONES, OTHER_PART * cells))
     best, a, b, distance, rms = best[same], a[same], b[same], distance[same], rms[same]
     what = describe(images, a, b, best)
     series = _series(images, a, b, best)
