@@ -404,13 +404,23 @@ def test_the_ratio_for_neighbours_follows_from_the_dimension() -> None:
 
 def test_the_threshold_of_detail_comes_from_the_tail_of_pairs_that_are_none() -> None:
     null = np.array([0.1, 0.2, 0.4, 0.5, 0.88, 0.95])  # what reaches 0.88 is a copy itself
-    passing, scale = copy_threshold._tail(null)
-    assert (passing, scale) == pytest.approx((3 / 5, (0.0 + 0.1 + 0.1) / 3))
+    passing, start, scale = copy_threshold._tail(null)
+    assert (passing, start, scale) == pytest.approx((3 / 5, 0.4, (0.0 + 0.1 + 0.1) / 3))
     for looked_at, wanted in ((3, 0.65), (60, 0.4 + scale * np.log(72)), (10**9, 0.88)):
         assert copy_threshold.detail_threshold(null, looked_at) == pytest.approx(wanted)
     assert copy_threshold.chance(null, 0.6) == pytest.approx(passing * np.exp(-0.2 / scale))
     assert copy_threshold.chance(null, 0.3) == pytest.approx(passing)
-    assert copy_threshold._tail(np.empty(0)) == pytest.approx((1, 0.1))
+    assert copy_threshold._tail(np.empty(0)) == pytest.approx((1, 0.4, 0.1))
+
+
+def test_among_images_of_one_kind_the_threshold_lies_beyond_all_that_agree_by_kind() -> None:
+    null = 1 - np.exp(-np.random.default_rng(3).exponential(1.5, 3000))  # a quarter agrees by 0.88 or more
+    threshold = copy_threshold.detail_threshold(null, 1000, one_kind=True)
+    assert -np.log(1 - threshold) == pytest.approx(1.5 * np.log(2000), rel=0.1)
+    assert copy_threshold.chance(null, threshold, one_kind=True) * 1000 == pytest.approx(0.5)
+    assert copy_threshold.chance(null, 0.5, one_kind=True) == pytest.approx(0.1)
+    assert copy_threshold.detail_threshold(0.5 * null, 10, one_kind=True) == 0.88
+    assert copy_threshold.ordinary_detail(null, one_kind=True) == pytest.approx(np.quantile(null, 0.99))
 
 
 def test_of_each_pair_the_best_view_is_confirmed_the_simplest_of_equals() -> None:
@@ -839,21 +849,47 @@ def with_copies(seed: int = 16) -> tuple[pd.DataFrame, pd.DataFrame, np.ndarray]
     images = pictures(40, 32, seed=seed)
     images[31] = np.clip(images[3].astype(int) + np.random.default_rng(17).integers(-3, 4, (32, 32)), 0, 255)
     images[32] = images[4, :, ::-1]
-    flat = images.reshape(40, -1).astype(float)
+    return *tables_of(images, 8), images
+
+
+def tables_of(images: np.ndarray, k: int) -> tuple[pd.DataFrame, pd.DataFrame]:
+    """Tables of images and of their k nearest."""
+    n = len(images)
+    flat = images.reshape(n, -1).astype(float)
     distance = np.linalg.norm(flat[:, None] - flat[None], axis=2)
     np.fill_diagonal(distance, np.inf)
-    order = np.argsort(distance, axis=1)[:, :8]
-    kth = np.sort(distance, axis=1)[:, 7]
-    table = pd.DataFrame({"image": range(40), "duplicate_of": range(40), "knn_distance": kth, "local_dimension": 12.0})
-    rows = [(i, j, r + 1, distance[i, j]) for i in range(40) for r, j in enumerate(order[i])]
-    return table, pd.DataFrame(rows, columns=["image", "neighbour", "rank", "distance"]), images
+    order = np.argsort(distance, axis=1)[:, :k]
+    kth = np.sort(distance, axis=1)[:, k - 1]
+    table = pd.DataFrame({"image": range(n), "duplicate_of": range(n), "knn_distance": kth, "local_dimension": 12.0})
+    rows = [(i, j, r + 1, distance[i, j]) for i in range(n) for r, j in enumerate(order[i])]
+    return table, pd.DataFrame(rows, columns=["image", "neighbour", "rank", "distance"])
+
+
+@pytest.mark.parametrize("scenes", [1, 12])
+def test_products_of_one_kind_are_no_copies_and_frames_of_scenes_are(scenes: int) -> None:
+    rng = np.random.default_rng(20)
+    shown = pictures(scenes, 32, seed=21)[np.arange(96) % scenes].astype(float)
+    images = np.clip(shown + rng.normal(0, 6, shown.shape), 0, 255)
+    images[95] = images[95 - scenes] + rng.normal(0, 0.3, (32, 32))  # one picture twice
+    found = nearcopies.near_copies(
+        *tables_of(images.astype(np.uint8), 12), blocks_of(images.astype(np.uint8)[..., None]), features=1024
+    )
+    told = found.pairs[["a", "b"]].to_numpy().tolist()
+    assert [95 - scenes, 95] in told
+    if scenes == 1:
+        assert (len(told), found.detail_threshold > 0.9, found.alike > 0.5) == (1, True, True)
+    else:
+        assert len(told) > 12
+        assert found.alike == 0
+        assert found.detail_threshold <= 0.88
 
 
 def test_the_share_of_pairs_by_chance_is_that_of_the_tail_among_all_looked_at(monkeypatch: pytest.MonkeyPatch) -> None:
     table, neighbours, images = with_copies()
     seen = {}
 
-    def threshold(null: np.ndarray, looked_at: int) -> float:
+    def threshold(null: np.ndarray, looked_at: int, one_kind: bool) -> float:
+        assert not one_kind
         seen.update(null=null, looked_at=looked_at)
         return copy_threshold.LEAST_DETAIL
 

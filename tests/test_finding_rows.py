@@ -36,6 +36,7 @@ from dataprops.findings.check import Check, first_sentence
 from dataprops.findings.context import Context
 from dataprops.findings.copies import duplicate_groups
 from dataprops.findings.groups import groups_with_several
+from dataprops.findings.nearcopies import NearCopies
 from dataprops.findings.registry import Finding
 from dataprops.findings.sides import suspect_side
 from dataprops.sources.account import FOLDERS_USED
@@ -67,13 +68,13 @@ def near(*pairs: tuple) -> pd.DataFrame:
     return pd.DataFrame(rows, columns=list(NEAR)).astype({"a": np.int64, "b": np.int64, "series": bool})
 
 
-def found(finding: Finding, images: pd.DataFrame, copies: pd.DataFrame | None = None, **given: Any) -> list[tuple]:
+def found(finding: Finding, images: pd.DataFrame, copies: pd.DataFrame | None = None, /, **given: Any) -> list[tuple]:
     """Rows of a finding, with plain numbers."""
     context = Context(images, near() if copies is None else copies, near(), 4, checks=finding.checks, **given)
     return [(tuple(map(int, ids)), float(value), words) for ids, value, words in finding.find(context)]
 
 
-def measured(finding: Finding, images: pd.DataFrame, copies: pd.DataFrame | None = None, **given: Any) -> dict:
+def measured(finding: Finding, images: pd.DataFrame, copies: pd.DataFrame | None = None, /, **given: Any) -> dict:
     """Measures of a finding."""
     return dict(finding.measures(Context(images, near() if copies is None else copies, near(), 4, **given)))
 
@@ -228,6 +229,28 @@ def test_near_copies_are_grouped_and_what_matters_more_comes_first() -> None:
     assert measured(near_duplicates.FINDING, images.assign(pixels=None)) == {}
     plain = near_duplicates.with_words(pd.DataFrame({"a": [0], "b": [1], "distance": [6.0]}), 4)
     assert plain[["rms", "what", "series"]].to_numpy().tolist() == [[3.0, "the same view", False]]
+
+
+def test_where_all_images_are_of_one_kind_the_first_row_says_so_and_large_groups_may_be_frames() -> None:
+    copies = near(*((0, i, 1.0, "the same view", False) for i in range(1, 21)), (30, 31, 2.0, "turned", False))
+    kinds = [NearCopies(copies, 0.99, 1.0, 0.1, alike) for alike in (0.123, 0.0)]
+    rows, usual = (
+        [row[2] for row in found(near_duplicates.FINDING, table(32), copies, copies=copies_found)]
+        for copies_found in kinds
+    )
+    assert rows[0] == usual[0] + (
+        " The images of this dataset are of one kind: 12 % of pairs drawn at random agree as copies do elsewhere. Only pairs that"
+        " stand out from these are reported."
+    )
+    assert usual[0].endswith(
+        " and others. So many may also be frames of one scene, or images of one product: look at them before removing any."
+    )
+    assert (
+        rows[1]
+        == usual[1]
+        == "“30.png” and “31.png” are near-copies (turned): 2.00 grey levels apart on average (RMS) after alignment."
+    )
+    assert measured(near_duplicates.FINDING, table(32), copies, copies=kinds[0])["near_alike_share"] == 0.123
 
 
 def test_copies_in_two_splits_are_told_with_all_their_copies_and_counted() -> None:

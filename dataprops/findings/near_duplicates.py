@@ -14,8 +14,10 @@ from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row, or_none, quoted
 from dataprops.findings.without_copies import dimension_without_copies
 from dataprops.probe.folds import unite
+from dataprops.util.numbers import percent
 
 NAMED = 3  # images and changes listed in a message
+MANY = 20  # images of a group, beyond which they are frames or products alike rather than copies
 
 
 class Group(NamedTuple):
@@ -108,7 +110,8 @@ def sentence(group: Group, path: np.ndarray) -> str:
             f"{len(group.members)} images are near-copies of each other ({told}), {group.least:.2f} to {group.most:.2f} grey levels"
             f" apart on average (RMS){aligned}: {named}" + (" and others" if len(group.members) > NAMED else "")
         )
-    return f"{start}.{series if group.series else ''}"
+    many = " So many may also be frames of one scene, or images of one product: look at them before removing any."
+    return f"{start}.{series if group.series else many if len(group.members) > MANY else ''}"
 
 
 def find(context: Context) -> Iterator[Row]:
@@ -116,8 +119,13 @@ def find(context: Context) -> Iterator[Row]:
     images = context.images
     path, split, label = (or_none(images[name]) for name in ("path", "split", "label"))
     found = groups(with_words(context.near, context.features))
-    for group in sorted(found, key=lambda group: _weight(group, split, label)):
-        yield group.members, group.least, sentence(group, path)
+    alike = context.copies.alike if context.copies else 0.0
+    note = (
+        f" The images of this dataset are of one kind: {percent(alike)} of pairs drawn at random agree as copies do elsewhere."
+        " Only pairs that stand out from these are reported."
+    )
+    for number, group in enumerate(sorted(found, key=lambda group: _weight(group, split, label))):
+        yield group.members, group.least, sentence(group, path) + (note if alike and not number else "")
 
 
 def measures(context: Context) -> dict[str, float]:
@@ -136,6 +144,7 @@ def measures(context: Context) -> dict[str, float]:
             "near_rms": context.copies.near_rms,
             "near_detail_threshold": context.copies.detail_threshold,
             "near_false_share": context.copies.false_share,
+            "near_alike_share": context.copies.alike,
         }
     if context.neighbours is not None:
         out |= dimension_without_copies(context.images, context.neighbours, copies) or {}

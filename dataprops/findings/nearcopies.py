@@ -26,7 +26,10 @@ from dataprops.findings.align import Alignment, align
 from dataprops.findings.candidates import VIEWS, Candidates, candidate_pairs
 from dataprops.findings.copy_difference import compare
 from dataprops.findings.copy_threshold import (
+    ALIKE,
     FALSE_FRACTION,
+    FAR_ALIKE,
+    MOST_THRESHOLD,
     WORTH_CONFIRMING,
     chance,
     detail_threshold,
@@ -76,12 +79,15 @@ class NearCopies(NamedTuple):
         Maximum difference (RMS, grey levels) of near-identical unaligned images in this dataset.
     false_share : float
         Estimated fraction of false pairs.
+    alike : float
+        Fraction of pairs drawn at random that agree as copies do in other datasets, if the images are of one kind; else 0.
     """
 
     pairs: pd.DataFrame
     detail_threshold: float
     near_rms: float
     false_share: float
+    alike: float = 0.0
 
 
 def _confirmed(small: Stretched, blocks: Blocks | None, distinct: np.ndarray, pairs: Candidates) -> Alignment:
@@ -152,6 +158,16 @@ def _null(neighbours: pd.DataFrame, first: np.ndarray, place: np.ndarray, seed: 
     return Candidates(a[kept], b[kept], np.zeros(kept.sum(), np.int64), np.ones(kept.sum(), np.float32))
 
 
+def _strangers(neighbours: pd.DataFrame, first: np.ndarray, place: np.ndarray, seed: int) -> Candidates:
+    """Pairs drawn at random that are no neighbours of each other."""
+    count = int(place.max()) + 1
+    near = [place[first[neighbours[name].to_numpy()]] for name in ("image", "neighbour")]
+    drawn = np.random.default_rng(seed).integers(0, count, (2, NULL_PAIRS))
+    keys = [np.minimum(*pair) * count + np.maximum(*pair) for pair in (near, drawn)]
+    a, b = drawn[:, (drawn[0] != drawn[1]) & ~np.isin(keys[1], keys[0])]
+    return Candidates(a, b, np.zeros(len(a), np.int64), np.ones(len(a), np.float32))
+
+
 def near_copies(
     images: pd.DataFrame,
     neighbours: pd.DataFrame,
@@ -196,10 +212,15 @@ def near_copies(
     fine = blocks if own >= FINE_SIDE / ENLARGED else None
     found = _confirmed(small, fine, distinct, candidates)
     null = _confirmed(small, fine, distinct, _null(neighbours, first, place, seed)).detail
-    threshold = detail_threshold(null, len(candidates.a))
+    alike = 0.0
+    if len(null) and np.mean(null >= MOST_THRESHOLD) > FAR_ALIKE:  # frames of one scene, or images of one kind
+        strangers = _confirmed(small, fine, distinct, _strangers(neighbours, first, place, seed)).detail
+        share = float(np.mean(strangers >= MOST_THRESHOLD)) if len(strangers) else 0.0
+        alike = share if share > ALIKE else 0.0
+    threshold = detail_threshold(null, len(candidates.a), alike > 0)
     contrast = _contrasts(small)
     contrasting = plain[contrast[plain["a"]] & contrast[plain["b"]]]
-    best = _decide(candidates, found, contrasting, ratio, threshold, ordinary_detail(null))
+    best = _decide(candidates, found, contrasting, ratio, threshold, ordinary_detail(null, alike > 0))
     if near_rms is not None and listed is not None:
         best = _overruled(best, listed, place)
     a, b = distinct[best["a"].to_numpy(np.int64)], distinct[best["b"].to_numpy(np.int64)]
@@ -211,9 +232,9 @@ def near_copies(
     what = describe(images, a, b, best)
     series = _series(images, a, b, best)
     pairs = _table(a, b, distance, rms, best["detail"].to_numpy(float), what, series)
-    expected = chance(null, threshold) * len(candidates.a)
+    expected = chance(null, threshold, alike > 0) * len(candidates.a)
     share = 0.0 if near_rms is not None or not len(pairs) else min(1.0, expected / len(pairs))
-    return NearCopies(pairs, threshold, _shown_rms(near_rms, best, distance, ratio, images, features), share)
+    return NearCopies(pairs, threshold, _shown_rms(near_rms, best, distance, ratio, images, features), share, alike)
 
 
 def _original_side(images: pd.DataFrame, distinct: np.ndarray) -> float:
