@@ -397,6 +397,8 @@ def test_the_ratio_for_neighbours_follows_from_the_dimension() -> None:
     table = pd.DataFrame({"local_dimension": [4.0, 8.0, np.nan, np.inf, 0.0, -3.0]})
     dimension = 1 / np.mean([1 / 4, 1 / 8])
     assert copy_threshold.near_ratio(table, 21) == pytest.approx((0.01 / 20) ** (1 / dimension))
+    assert copy_threshold.near_ratio(table, 21, 0.001) == pytest.approx((0.001 / 20) ** (1 / dimension))
+    assert (copy_threshold.false_fraction(3), copy_threshold.false_fraction(2000)) == (0.01, 0.0005)
     assert copy_threshold.near_ratio(table, 1) == pytest.approx(min(0.5, 0.01 ** (1 / dimension)))
     assert copy_threshold.near_ratio(pd.DataFrame({"local_dimension": [1000.0]}), 5) == 0.5
     assert copy_threshold.near_ratio(pd.DataFrame({"local_dimension": [np.nan]}), 5) == 0.0
@@ -606,6 +608,19 @@ def test_small_pictures_are_near_by_distance_alone() -> None:
     none = nearcopies._by_distance(images, distinct, plain, 0.4, None, None, 16)
     assert (len(none.pairs), none.false_share) == (0, 0.0)
     assert nearcopies._median_rms(None, 0.5, images.assign(knn_distance=np.nan), 16) == 0.0
+
+
+def test_of_many_small_pictures_half_a_pair_is_near_by_chance() -> None:
+    flat = np.random.default_rng(22).integers(0, 256, (1500, 4)).astype(np.uint8)  # a space filled evenly
+    flat[7] = flat[3] ^ 1
+    images = np.zeros((1500, 8, 8, 1), np.uint8)
+    images[:, :2, :2, 0] = flat.reshape(-1, 2, 2)
+    table, neighbours = tables_of(images, 20)
+    dimension = table.assign(local_dimension=4.0)
+    found = nearcopies.near_copies(dimension, neighbours, blocks_of(images), features=64)
+    assert [3, 7] in found.pairs[["a", "b"]].to_numpy().tolist()
+    assert len(found.pairs) <= 3  # a hundredth of the images: a dozen
+    assert found.false_share == pytest.approx(0.5 / len(found.pairs))
 
 
 def test_the_shown_distance_is_that_of_the_farthest_unchanged_copy() -> None:

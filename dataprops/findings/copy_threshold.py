@@ -15,18 +15,23 @@ NEAR_RATIO = 0.5  # maximum distance relative to that of the k-th neighbour
 FAR_ALIKE, ALIKE, UPPER = 0.1, 0.05, 0.9
 
 
-def near_ratio(images: pd.DataFrame, k: int) -> float:
+def near_ratio(images: pd.DataFrame, k: int, fraction: float = FALSE_FRACTION) -> float:
     """Ratio to the k-th neighbour's distance below which a close neighbour is unlikely by chance.
 
     In a uniformly filled space of dimension d, one of k - 1 neighbours is within a fraction r of the k-th distance with probability of
-    about (k - 1) r^d; the returned r makes this `FALSE_FRACTION`.
+    about (k - 1) r^d; the returned r makes this `fraction`.
     """
     local = images["local_dimension"].to_numpy(float)
     local = local[np.isfinite(local) & (local > 0)]
     if not len(local):
         return 0.0
     dimension = 1 / np.mean(1 / local)
-    return float(min(NEAR_RATIO, (FALSE_FRACTION / max(k - 1, 1)) ** (1 / dimension)))
+    return float(min(NEAR_RATIO, (fraction / max(k - 1, 1)) ** (1 / dimension)))
+
+
+def false_fraction(images: int) -> float:
+    """Fraction of this many images that distance alone may report by chance: a single one, where no detail confirms it."""
+    return min(FALSE_FRACTION, 1 / images)
 
 
 def detail_threshold(null: np.ndarray, looked_at: int, one_kind: bool = False) -> float:

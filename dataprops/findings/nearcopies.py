@@ -27,12 +27,12 @@ from dataprops.findings.candidates import VIEWS, Candidates, candidate_pairs
 from dataprops.findings.copy_difference import compare
 from dataprops.findings.copy_threshold import (
     ALIKE,
-    FALSE_FRACTION,
     FAR_ALIKE,
     MOST_THRESHOLD,
     WORTH_CONFIRMING,
     chance,
     detail_threshold,
+    false_fraction,
     near_ratio,
     ordinary_detail,
 )
@@ -206,6 +206,7 @@ def near_copies(
     # upscaled images have no detail at the scale of single pixels
     small = stretched(blocks, distinct, SIDE if own >= SIDE / ENLARGED else max(LEAST_SIDE, int(own)))
     if min(small.thumbs.shape[1], own) < LEAST_SIDE:
+        ratio = near_ratio(images, k, false_fraction(len(distinct)))
         return _by_distance(images, distinct, plain, ratio, near_rms, listed, features)
     candidates = _candidates(small.thumbs, plain, _shows_enough(small))
     first = images["duplicate_of"].to_numpy(np.int64)
@@ -353,7 +354,7 @@ def _by_distance(
     distance = chosen["distance"].to_numpy(float)
     rms = distance / np.sqrt(features)
     pairs = _table(a, b, distance, rms, np.full(len(a), np.nan), ["the same view"] * len(a), [False] * len(a))
-    expected = FALSE_FRACTION * len(distinct) / 2
+    expected = false_fraction(len(distinct)) * len(distinct) / 2
     share = 0.0 if near_rms is not None or not len(a) else min(1.0, expected / len(a))
     return NearCopies(pairs, float("nan"), _median_rms(near_rms, ratio, images, features), share)
 
