@@ -302,7 +302,38 @@ def test_edges_are_told_by_place_and_direction():
     torch.testing.assert_close(descriptors.edges(many[:2, :1].expand(2, 3, 64, 64)), descriptors.edges(many[:2, :1]))
 
 
-def test_classifiers_of_edges_and_tones_are_witnesses_of_few_images(tmp_path):
+def test_textures_are_told_by_scale_direction_and_arrangement():
+    rng = np.random.default_rng(0)
+    rows, columns = np.mgrid[:32, :32]
+    fine = 0.75 * np.pi
+    stripes = (rows % 8 < 4) * np.sqrt(2)  # at the same mean amplitude, in every second band only
+
+    def image(kind):
+        start = rng.uniform(0, 2 * np.pi)
+        wave = [fine * columns, fine * rows, fine / 2 * columns, fine * columns][kind]
+        return 128 + 40 * np.sin(wave + start) * (stripes if kind == 3 else 1) + rng.normal(0, 1, (32, 32))
+
+    kinds = np.arange(80) % 4
+    x = torch.from_numpy(np.stack([image(kind) for kind in kinds])).float()[:, None]
+    found = descriptors.textures(x)
+    assert found.mean(0).abs().max() < 1e-3 and found.std(0, correction=0).max() < 1 + 1e-3
+    cells, angles = descriptors.TEXTURE_CELLS**2, descriptors.ANGLES
+    coarse, first, second = found.split([cells, descriptors.SCALES * angles * cells, 3 * angles**2 * cells], 1)
+    energy = first.reshape(80, descriptors.SCALES, angles, -1).mean(3)
+    across, down = 0, angles // 2
+    for kind, scale, angle in ((0, 0, across), (1, 0, down), (2, 1, across), (3, 0, across)):
+        assert (energy[kinds == kind, scale, angle].min() > energy[kinds == (kind + 1) % 3, scale, angle].max()).all()
+    # whole and interrupted waves differ in the second order: fine waves across, coarser changes down
+    changes = second.reshape(80, angles, 2 * angles, -1)[:, across, down].mean(1)
+    assert changes[kinds == 3].min() > changes[kinds == 0].max()
+    many = torch.rand(70, 3, 32, 32) * 255  # more than are described at once; grey levels are the mean of the channels
+    whole = descriptors.textures(many)
+    grey = descriptors.textures(many.mean(1, keepdim=True))
+    torch.testing.assert_close(whole[:, 3 * cells :], grey[:, cells:], atol=1e-3, rtol=0)
+    assert coarse.shape == (80, cells) and whole.shape[1] == grey.shape[1] + 2 * cells
+
+
+def test_classifiers_of_edges_tones_and_textures_are_witnesses_of_few_images(tmp_path):
     """Strokes across or down, anywhere and of any brightness; a third class of the same strokes on darker paper."""
     rng = np.random.default_rng(0)
     for number in range(90):
@@ -318,10 +349,11 @@ def test_classifiers_of_edges_and_tones_are_witnesses_of_few_images(tmp_path):
         audit(tmp_path / "set", size=64, store=tmp_path / "store")
     (witness,) = asked
     y = np.repeat(np.arange(3), 30)
-    assert witness.described.shape == (2, 90, 3)
-    edges, tones = (p.argmax(1) for p in witness.described)
+    assert witness.described.shape == (3, 90, 3)
+    edges, tones, textures = (p.argmax(1) for p in witness.described)
     assert ((edges == 0) == (y == 0)).mean() > 0.95
     assert ((tones == 2) == (y == 2)).mean() > 0.95
+    assert ((textures == 0) == (y == 0)).mean() > 0.9
     none = measure.held_out_described([], np.arange(ridge.MANY + 1) % 3, np.empty(0), np.empty(0))
     assert none.shape == (0, ridge.MANY + 1, 3)
 

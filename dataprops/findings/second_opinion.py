@@ -7,7 +7,7 @@ Witnesses, each giving class probabilities:
 - The same for the images with the largest cosine of the probe's features, computed without labels: pixel distances alone consider
   any two equally dark images near.
 - A second, nonlinear classifier of the same features and folds (`probe.measure.held_out_curved`).
-- For datasets of at most `probe.ridge.MANY` images, such a classifier of edges, and one of tones (`probe.descriptors`).
+- For datasets of at most `probe.ridge.MANY` images, such classifiers of edges, of tones and of textures (`probe.descriptors`).
 
 For small datasets, all classifiers' probabilities are averaged over several fold assignments (`probe.measure.held_out_averaged`).
 
@@ -59,7 +59,9 @@ TOLD = 0.9  # the median margin of given labels must exceed this quantile of wro
 PLANTED = 800  # margins of exchanged labels that define the mode
 ANY = 1e-3  # fraction of outliers in the mixture of margins
 SHOWN = 2.5  # minimum gain in nats from wrong labels; twice that is chi-squared: one dataset in 80 by chance
-SHOWN_BY_FEW = 5.0  # without edges and tones, whose errors differ: 52 samples of unmodified datasets reached 4.7
+SHOWN_BY_FEW = (
+    5.0  # without edges, tones and textures, whose errors differ: 52 samples of unmodified datasets reached 4.7
+)
 
 
 class Opinions(NamedTuple):
@@ -77,7 +79,7 @@ class Opinions(NamedTuple):
         Probabilities from the reference classifier, the nearest images by its features, the second classifier, and the first one
         averaged over fold assignments; None for datasets of more than `probe.folds.MOST` images.
     described : float64 [m, n, classes] or None
-        Probabilities from the classifiers of edges and tones; m is 0 or 2.
+        Probabilities from the classifiers of edges, tones and textures; m is 0 or 3.
     sample : Opinions or None
         For such datasets: all witnesses' opinions on the sample that the reference classifier was run on.
     """
@@ -148,7 +150,7 @@ class Witness(NamedTuple):
     curved, averaged : float64 [n, classes]
         Held-out probabilities of the second classifier, and of the first one averaged over fold assignments.
     described : float64 [m, n, classes]
-        Held-out probabilities of the classifiers of edges and tones; m is 0 or 2.
+        Held-out probabilities of the classifiers of edges, tones and textures; m is 0 or 3.
     """
 
     image: np.ndarray

@@ -153,8 +153,8 @@ FINDING = Finding(
             reason=(
                 "the smallest number supported at a likelihood ratio of e^2.5, of e^5 in datasets of more than 1,000 images,"
                 " which have fewer witnesses. Of 27 datasets as published, two draws of 400 images, one has so many (white"
-                " blood cells, which hold wrong labels); with 3 % of the labels flipped at random 13 of 27 draws have,"
-                " with 5 % 25 of 54: where the witnesses err on a fifth or more there is mostly no alert, but some of the"
+                " blood cells, which hold wrong labels); with 3 % of the labels flipped at random 14 of 27 draws have,"
+                " with 5 % 27 of 54: where the witnesses err on a fifth or more there is mostly no alert, but some of the"
                 " labels are listed anyway"
             ),
         ),

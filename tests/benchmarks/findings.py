@@ -365,7 +365,11 @@ def labels(planted: Planted, seed: int) -> dict[str, Any]:
     made = tables(planted)
     x = shrink(made.canonical)
     _, features = fit_encoder(x, seed)
-    described = [descriptors.edges(shrink(made.canonical, descriptors.SIDE)), descriptors.tones(x)]
+    described = [
+        descriptors.edges(shrink(made.canonical, descriptors.SIDE)),
+        descriptors.tones(x),
+        descriptors.textures(x),
+    ]
     rows = []
     for share in (0.0, 0.03, 0.05, 0.1):
         for kind in ("random", "similar") if share else ("none",):

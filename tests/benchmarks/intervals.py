@@ -197,7 +197,8 @@ def witnesses(x: np.ndarray, y: np.ndarray, classes: int) -> second_opinion.Opin
     curved = held_out_curved(kernel, y, probe.fold, image)
     averaged = held_out_averaged(probe.probabilities, kernel, y, image, probe.strength)
     alike = second_opinion.most_alike(kernel, image)
-    told = [descriptors.edges(shrink(x, descriptors.SIDE)), descriptors.tones(shrink(x))]
+    small = shrink(x)
+    told = [descriptors.edges(shrink(x, descriptors.SIDE)), descriptors.tones(small), descriptors.textures(small)]
     described = held_out_described(told, y, probe.fold, image)
     held = (probe.probabilities, alike, curved, averaged, described)
     said = second_opinion.Witness(image, [str(c) for c in range(classes)], *held)

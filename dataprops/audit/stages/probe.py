@@ -88,11 +88,11 @@ def _train(
 
 
 def _descriptions(run: Run, image: np.ndarray, x: torch.Tensor) -> list[torch.Tensor]:
-    """Edge and tone descriptors of the images (`x`: images at 32 x 32); empty for large datasets, which do not use them."""
+    """Edges, tones and textures of the images (`x`: images at 32 x 32); empty for large datasets, which do not use them."""
     if len(image) > measure.MANY:
         return []
     edges = [descriptors.edges(shrink(pixels, descriptors.SIDE)) for _, pixels in Pictures(run).blocks(image.tolist())]
-    return [torch.cat(edges), descriptors.tones(x)]
+    return [torch.cat(edges), descriptors.tones(x), descriptors.textures(x)]
 
 
 def grouped_by(part: pd.DataFrame) -> str:
