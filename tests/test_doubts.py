@@ -267,6 +267,14 @@ def test_tables_of_parts_with_other_columns_besides_are_of_one_set(tmp_path: Pat
     assert listing["label"].value_counts().to_dict() == {"0": 5, "1": 5}
 
 
+def test_names_and_numbers_of_several_objects_are_one_column_said_twice(tmp_path: Path) -> None:
+    kinds = (("heart",), ("heart", "aorta"), ("none",))
+    numbers = {"heart": 3, "aorta": 0, "none": 14}
+    rows = [f"{n}.png,{kind},{numbers[kind]}" for n in range(12) for kind in kinds[n % 3]]
+    text = table("image_id,class_name,class_id", *rows)
+    assert not doubts(Layout(numbered("{}.png", 12), {"train.csv": text}, "", {}), tmp_path)
+
+
 SKIN = ("melanoma", "nevus", "wart", "cyst")
 
 

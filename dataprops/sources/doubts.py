@@ -329,9 +329,12 @@ def other_label_columns(reading: Reading) -> Told | None:
         return None
     column, by_name, number = reading.chosen
     rivals = []
+    # with several labels of an image, one per row, the other columns are known of its first row only
+    one = {key: name for key, name in zip(reading.keys, reading.label, strict=True) if name and SEPARATOR not in name}
     for name in _columns(reading.described, len(reading.keys)):
-        values = [reading.described[name].get(key) for key in reading.keys]
-        pairs = {pair for pair in zip(reading.label, values, strict=True) if None not in pair}
+        pairs = {
+            (label, value) for key, label in one.items() if (value := reading.described[name].get(key)) is not None
+        }
         labels, others = {label for label, _ in pairs}, {value for _, value in pairs}
         coarser = len(pairs) == len(labels) > len(others) > 1 and len(reading.keys) >= LEAST * len(labels)
         same = len(pairs) == len(labels) == len(others)
