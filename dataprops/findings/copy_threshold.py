@@ -12,7 +12,7 @@ FALSE_FRACTION = 0.01  # fraction of images that the rule for exact neighbours m
 NEAR_RATIO = 0.5  # maximum distance relative to that of the k-th neighbour
 # maximum fractions of farther neighbours, and of pairs drawn at random, that agree by the strictest threshold because they are copies;
 # if both are exceeded, the images are of one kind (one product, one camera): beyond `UPPER` of all pairs begins the tail to exceed
-FAR_ALIKE, ALIKE, UPPER = 0.1, 0.05, 0.9
+FAR_ALIKE, ALIKE, UPPER = 0.1, 0.03, 0.9
 
 
 def near_ratio(images: pd.DataFrame, k: int, fraction: float = FALSE_FRACTION) -> float:
