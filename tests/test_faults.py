@@ -148,9 +148,13 @@ def test_overexposed_is_cut_off_at_white_and_black_nowhere() -> None:
     pale = np.linspace(5, 60, N)
     assert told(washed, low=pale) == {"overexposed": 20.0}
     assert told(washed | {"cut_high": 0.099}, low=pale) == {}
-    # where others stand on white, more of it must be white than of any of them
-    for grounds, found in ((0.1, {"overexposed": 20.0}), (np.linspace(0, 0.4, N), {})):
-        assert told(washed, white=grounds) == found
+    # where others stand on white, more of it must be white than of any of them, or nothing be black where they have black
+    on_white = np.linspace(0, 0.4, N)
+    for grounds, found in ((0.1, {"overexposed": 20.0}), (on_white, {})):
+        assert told(washed, white=grounds, low=pale) == found
+    for dim in (washed, washed | {"mean": 100.0}):
+        assert told(dim, white=on_white) == {"overexposed": 20.0}
+        assert told(dim | {"low": 45.0}, white=on_white) == told(dim | {"cut_high": 0.049}, white=on_white) == {}
     # pale throughout, also beside others on white
     assert told({"mean": 250.0, "white": 0.7, "low": 140.0}, mean=200.0, white=np.linspace(0.1, 0.7, N)) == {
         "overexposed": 70.0
@@ -312,6 +316,12 @@ def test_odd_shapes_are_those_of_neither_way_that_the_set_has() -> None:
     few = {"width": np.where(np.arange(N) < 1, 300.0, 400.0), "height": np.where(np.arange(N) < 1, 400.0, 300.0)}
     assert told(**few) == {"odd_aspect": 0.75}
     assert told({"width": 800.0, "height": 300.0}, **lying)
+    # where shapes vary much: two and a half times wider or narrower than all but a tenth
+    shapes = np.linspace(-1, 1, N)
+    for way in (-1, 1):
+        for beyond, odd in ((1.25, False), (1.35, True)):
+            shape = way * (0.8 + beyond)
+            assert bool(told({"width": 256.0 * 2**shape, "height": 256.0}, width=256.0 * 2**shapes)) == odd
 
 
 def test_grey_is_odd_where_three_quarters_are_coloured() -> None:

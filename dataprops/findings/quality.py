@@ -31,6 +31,7 @@ BLOCKY, LEAST_BLOCKS = 0.7, 64  # excess of steps at block borders (JPEG quality
 APART, RARE = 0.33, 0.1
 HEAVY, FINE = 115.0, 29.0  # mean quantisation steps of JPEG quality 25 and 75
 USUAL = 0.03  # fraction of images from which the opposite orientation of a shape is normal
+ODD_SHAPE = 1.3  # octaves beyond the width over height of all but `RARE` of the images, from which a shape is odd in any dataset
 FORMAT, FORMAT_IMAGES, SAME_SHAPE = 0.1, 10, 0.03  # another format: fraction of images; images; octaves
 DARK, FLAT = 78, 50  # grey levels: maximum 99 % quantile of a dark image; maximum range of low contrast
 FLATTEST = 24  # grey levels: maximum range of low contrast without black, in datasets of widely varying contrast
@@ -154,9 +155,10 @@ def _overexposed(used: pd.DataFrame, flat: np.ndarray) -> np.ndarray:
     over |= brighter & flat & (low >= ALL_BRIGHT)  # also in datasets of widely varying brightness
     # brighter than usual, clipped at white (also in single channels), and without black
     cut = _column(used, "cut_high")
-    bleached = (low >= NOT_BLACK) & (cut >= np.where(low > _fence(low, 20)[2], CUT, BLEACHED))
-    if _on_white(used):  # then it must also have more white than the other images
-        bleached &= white > _fence(white, 0.03)[2]
+    lifted = (low >= NOT_BLACK) & (cut >= CUT) & (low > _fence(low, 20)[2])
+    bleached = lifted | (low >= NOT_BLACK) & (cut >= BLEACHED)
+    if _on_white(used):  # then it must also have more white than the other images, or no black where they have
+        return over | lifted | brighter & bleached & (white > _fence(white, 0.03)[2])
     return over | brighter & bleached
 
 
@@ -390,6 +392,8 @@ def _shape(used: pd.DataFrame) -> list[Fault]:
         aspect = np.copysign(aspect, usual)
     middle, bottom, top = _fence(aspect, 0.2)
     odd = ((aspect < bottom) & (aspect < middle - 0.7)) | ((aspect > top) & (aspect > middle + 0.7))
+    narrow, wide = np.quantile(aspect, [RARE, 1 - RARE])
+    odd |= (aspect < narrow - ODD_SHAPE) | (aspect > wide + ODD_SHAPE)  # also where shapes vary much
     in_order = np.sort(aspect)
     alike = np.searchsorted(in_order, aspect + SAME_SHAPE, "right") - np.searchsorted(in_order, aspect - SAME_SHAPE)
     if odd.mean() < COMMON:  # else shapes vary throughout, which is told once, of all
