@@ -59,9 +59,7 @@ TOLD = 0.9  # the median margin of given labels must exceed this quantile of wro
 PLANTED = 800  # margins of exchanged labels that define the mode
 ANY = 1e-3  # fraction of outliers in the mixture of margins
 SHOWN = 2.5  # minimum gain in nats from wrong labels; twice that is chi-squared: one dataset in 80 by chance
-SHOWN_BY_FEW = (
-    5.0  # without edges, tones and textures, whose errors differ: 52 samples of unmodified datasets reached 4.7
-)
+SHOWN_BY_FEW = 5.0  # without the descriptors, whose errors differ: 52 samples of unmodified datasets reached 4.7
 
 
 class Opinions(NamedTuple):
