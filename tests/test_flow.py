@@ -10,6 +10,7 @@ import time
 from collections.abc import Sequence
 from pathlib import Path
 
+import pandas as pd
 import pytest
 from click.testing import CliRunner
 
@@ -57,8 +58,8 @@ def audited(tmp_path_factory) -> dict:
     (root / "home").mkdir()
     common = ["audit", str(root / "set"), "--size", str(SIZE), "--k", "5", "--json"]
     out = {"root": root}
-    out["flow"] = run([*common, "--store", str(root / "flow")], root / "home")
-    inline = [*common, "--store", str(root / "inline"), "--inline", "--fail-on", "never"]
+    out["flow"] = run([*common, "--store", str(root / "flow"), "--workers", "3"], root / "home")
+    inline = [*common, "--store", str(root / "inline"), "--inline", "--workers", "1", "--fail-on", "never"]
     out["inline"] = run(inline, root / "home", ("-c", COUNTED, str(root / "counts.json")))
     again = [*common, "--store", str(root / "flow"), "--fail-on", "never"]
     out["again"] = run(again, root / "home", ("-c", COUNTED, str(root / "again.json")))
@@ -125,6 +126,16 @@ def test_flow_and_inline_give_the_same_numbers(audited):
     for name in MEASURED:
         assert flow[name] == inline[name]
     assert flow["conflicts"] == [["a/000.png", "b/twin.png"]]
+
+
+def test_a_flow_of_three_threads_and_one_thread_inline_write_equal_tables(audited):
+    folders = [Path(json.loads(audited[how].stdout)["results"]) for how in ("flow", "inline")]
+    names = sorted(path.name for path in folders[0].glob("*.parquet") if path.name != "run.parquet")
+    assert len(names) > 8
+    for name in names:
+        of_the_run = ["run_id", "created", "run", "seconds"]
+        flow, inline = (pd.read_parquet(folder / name).drop(columns=of_the_run, errors="ignore") for folder in folders)
+        pd.testing.assert_frame_equal(flow, inline, check_exact=True, obj=name)
 
 
 def test_what_a_flow_loads_ahead_is_there_with_something_new_and_without():

@@ -397,11 +397,12 @@ def _comb(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
 
 
 # orthonormal cosines of length 8, and which coefficients are fine
-_COSINES = np.cos(np.pi / 8 * (np.arange(8) + 0.5) * np.arange(8)[:, None]).astype(np.float32) * 0.5
-_COSINES[0] *= np.float32(np.sqrt(0.5))
+# (in double precision: single precision differs between machines in which coefficients are below a threshold)
+_COSINES = np.cos(np.pi / 8 * (np.arange(8) + 0.5) * np.arange(8)[:, None]) * 0.5
+_COSINES[0] *= np.sqrt(0.5)
 _IS_FINE = np.add.outer(np.arange(8), np.arange(8)) >= 5
 # not 1, which many coefficients are but for a rounding that differs from machine to machine
-_VANISHED = np.float32(0.9995)
+_VANISHED = 0.9995
 
 
 def _quantised(grey: np.ndarray) -> np.ndarray:
@@ -413,7 +414,7 @@ def _quantised(grey: np.ndarray) -> np.ndarray:
         flat = (
             np.ptp(blocks.reshape(*blocks.shape[:2], -1), axis=2) >= 12
         )  # flat blocks have no fine detail on any grid
-        fine = (_COSINES @ blocks[flat].astype(np.float32) @ _COSINES.T)[:, _IS_FINE]
+        fine = (_COSINES @ blocks[flat].astype(np.float64) @ _COSINES.T)[:, _IS_FINE]
         vanish = np.bincount(np.nonzero(flat)[0], (np.abs(fine) < _VANISHED).sum(axis=1), minlength=len(grey))
         size = flat.sum(axis=1) * fine.shape[1]
         shares.append(vanish / np.maximum(size, 1))
