@@ -266,7 +266,7 @@ WITHOUT_PATIENTS = ("npz", "hdf5")
 
 def told(place: Path, patients: bool) -> list[tuple]:
     """Every image of a source, with its label, split and patient, in an order of its own."""
-    source = open_source(str(place), SourceOptions(group_pattern=PATTERN))
+    source = open_source(str(place), SourceOptions(group_pattern=PATTERN if patients else None))
     listing = source.scan()
     images = {}
     for key, image in zip(listing["key"], (source.read(key) for key in listing["key"]), strict=True):

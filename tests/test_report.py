@@ -23,7 +23,7 @@ from dataprops.findings import FINDINGS
 from dataprops.findings.registry import BUILT_IN
 from dataprops.report import example, gallery
 from dataprops.report.actions import ACTIONS
-from dataprops.report.first_screen import STEPS, steps_of, verdict_of
+from dataprops.report.first_screen import STEPS, evidence_of, steps_of, verdict_of
 from dataprops.report.gallery import all_files, gallery_data, kinds_in_order
 from dataprops.report.key_numbers import feature_keys, keys_of
 from dataprops.report.markdown import markdown_summary
@@ -312,6 +312,20 @@ def test_a_card_of_one_image_does_not_repeat_the_name_and_label_below_it(audited
     row = {"kind": "suspect_labels", "severity": "info", "images": [0], "value": 0.9, "detail": detail}
     told = gallery_data(audited[0], {**tables, "findings": pd.DataFrame([row])}, lambda image: None)["rows"][0]["t"]
     assert told == "Likelier “x”: 90 % of the most similar images are x."
+
+
+def test_the_name_of_a_fault_is_shown_in_words(audited):
+    row = {
+        "kind": "image_quality",
+        "severity": "info",
+        "images": [0],
+        "value": 0.0,
+        "detail": "low_contrast: “a_b” is.",
+    }
+    found = pd.DataFrame([row])
+    told = gallery_data(audited[0], {**audited[1], "findings": found}, lambda image: None)["rows"][0]["t"]
+    assert told == "Low contrast: “a_b” is."
+    assert evidence_of(FINDINGS["image_quality"].checks[0].name, found) == "low contrast: “a_b” is."
 
 
 def test_a_manifest_of_the_page_tells_names_that_it_cannot_hold():

@@ -200,6 +200,20 @@ def test_group_pattern_finds_the_patient(tmp_path: Path, pattern: str) -> None:
     assert listed(tmp_path, "group", group_pattern=pattern) == [("p1",), ("p1",), ("p22",), (None,)]
 
 
+@pytest.mark.parametrize("what", ["group", "label"])
+def test_a_pattern_that_matches_no_path_is_refused_and_one_that_matches_some_says_how_many(
+    tmp_path: Path, what
+) -> None:
+    touch(tmp_path, "a/p1_1.png", "a/p1_2.png", "b/unknown.png")
+    with pytest.raises(
+        DatapropsError, match=rf"--{what}-pattern '/\(P\\\\d\+\)_' matches none of 3 paths, such as a/p1_1.png"
+    ):
+        listed(tmp_path, "path", **{f"{what}_pattern": r"/(P\d+)_"})
+    options = SourceOptions(**{f"{what}_pattern": r"/(p\d+)_"})
+    told = {one["what"]: one["value"] for one in open_source(str(tmp_path), options).scan().attrs["decisions"]}
+    assert told[f"{what}s"] == {"group": "of 2 of 3 images", "label": "2 from paths"}[what]
+
+
 @pytest.mark.parametrize(("pattern", "word"), [("(", "regular expression"), ("p1", r"has no capture group")])
 def test_a_bad_group_pattern_is_named(tmp_path: Path, pattern: str, word: str) -> None:
     touch(tmp_path, "a/p1_1.png")

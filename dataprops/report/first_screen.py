@@ -16,6 +16,7 @@ from dataprops.findings.check import SEVERITIES, first_sentence
 from dataprops.report.actions import ACTIONS, Found, clause, counted, first_detail
 from dataprops.report.key_numbers import Key, keys_of
 from dataprops.report.more_images import more_data, no_better_than_guessing
+from dataprops.report.text import in_words
 
 STEPS = 7
 FIRST = ("suspect_labels",)  # shown even without an alert
@@ -84,7 +85,7 @@ def evidence_of(check: str, findings: pd.DataFrame, told: str = "", value: float
     """Detail of the finding behind a check's alert (`checks.alerts.detail_of`), without what `told` already says."""
     kinds = _kinds_of(check)
     found = findings[findings["kind"].isin(list(kinds))]
-    detail = detail_of(found, value) or ""
+    detail = in_words(detail_of(found, value) or "")
     first, rest = first_sentence(detail)
     return rest if first.rstrip(".") in told else detail
 

@@ -20,6 +20,7 @@ from dataprops.report.changes import title
 from dataprops.report.first_screen import alert_of_kinds, in_order
 from dataprops.report.numbers import number
 from dataprops.report.pictures import DIFFERENCE, RUNGS, Picture, address, choose_rung, difference, encode, encode_all
+from dataprops.report.text import in_words
 from dataprops.sources.table import key_of
 
 LISTED = 2000  # findings per kind in the page; all are in findings.parquet
@@ -63,15 +64,14 @@ def _rows(findings: pd.DataFrame, kinds: list[str], images: pd.DataFrame, featur
         found = findings[findings["kind"] == kind].head(LISTED)
         for ids, value, detail in found[["images", "value", "detail"]].itertuples(index=False):
             named = [int(i) for i in ids[:NAMED]]
-            row: dict[str, Any] = {"k": at, "m": named, "t": str(detail)}
+            row: dict[str, Any] = {"k": at, "m": named, "t": in_words(str(detail))}
             if len(named) == 1:  # its name and label are below the picture
                 shown = f"{quoted(str(path[named[0]]))} is labelled {quoted(str(label[named[0]]))}; "
                 if row["t"].startswith(shown):
                     row["t"] = row["t"].removeprefix(shown)
                     row["t"] = row["t"][:1].upper() + row["t"][1:]
-            if kind == "image_quality":  # its details begin with the name of the fault
-                fault, colon, rest = row["t"].partition(":")
-                row["t"] = f"{fault.replace('_', ' ').capitalize()}{colon}{rest}"
+            if kind == "image_quality":
+                row["t"] = row["t"][:1].upper() + row["t"][1:]
             cell = cell_of(row["t"]) if kind == PLACED else None
             if cell is not None:
                 row["c"] = list(cell)

@@ -49,11 +49,12 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
         table.add_row("classes", Text(f"{some}, ..." if len(classes) > 6 else some))
     for key in keys_of(s):
         table.add_row(key.name[0].lower() + key.name[1:], Text(f"{key.value}  {key.note}"))
-    for name, estimate in s["intrinsic_dimension"].items():
-        if name != "mle":
-            table.add_row(f"dimension, {title_of(name)}", plus_minus(estimate["value"], estimate["se"]))
+    others = {name: estimate for name, estimate in s["intrinsic_dimension"].items() if name != "mle"}
+    if others:
+        estimates = (f"{plus_minus(one['value'], one['se'])} ({title_of(name)})" for name, one in others.items())
+        table.add_row("dimension, other estimators", "; ".join(estimates))
     sharp = s["label_sharpness"]
-    table.add_row("sharpness, 95 % and 99 % of images", f"{number(sharp['q95'])}, {number(sharp['q99'])}")
+    table.add_row("sharpness, 95 % and 99 % of images", f"at most {number(sharp['q95'])}, {number(sharp['q99'])}")
     console.print(table)
     _account(s, console)
     if how_compared(s):

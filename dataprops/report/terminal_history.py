@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 from dataprops.report.changes import amounts, ends, files_sentence, opened_and_closed, title, unchanged
 from dataprops.report.first_screen import in_order
 from dataprops.report.numbers import number, plus_minus
-from dataprops.report.text import all_visible
+from dataprops.report.text import all_visible, in_words
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -147,4 +147,4 @@ def _print_opened(found: dict[str, Any], console: Console) -> None:
         for kind, count in kinds:
             console.print(Text(f"{count:>8,}  {title(kind)}"))
             for example in found[name][kind]["first"][:NAMED]:
-                console.print(Text(f"            {example['detail']}", style="dim"))
+                console.print(Text(f"            {in_words(example['detail'])}", style="dim"))

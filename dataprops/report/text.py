@@ -24,6 +24,15 @@ def visible(text: Any) -> str:
     return HIDDEN.sub(lambda match: f"\\u{ord(match[0]):04x}", str(text))
 
 
+def in_words(detail: str) -> str:
+    """A finding's detail, with the name of an image fault at its beginning in words.
+
+    >>> in_words("low_contrast: “a_b.png” uses 9 grey levels"), in_words("dark: “a_b.png”")
+    ('low contrast: “a_b.png” uses 9 grey levels', 'dark: “a_b.png”')
+    """
+    return re.sub(r"^[a-z]+(?:_[a-z]+)+(?=:)", lambda name: name[0].replace("_", " "), detail)
+
+
 def all_visible(value: Any) -> Any:
     r"""Plain values, with `visible` applied to every string.
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
+from collections.abc import Sequence
 
 import pandas as pd
 
@@ -37,14 +38,14 @@ def settled(table: pd.DataFrame, location: str, options: SourceOptions, *, globb
     Raises
     ------
     DatapropsError
-        If no image is left, or no image has the wanted label.
+        If no image is left, no image has the wanted label, or a pattern matches no path.
     """
     if not globbed and (options.include or options.exclude):
         table = _globbed(table, location, options)
     labels: list[str | None] = table["label"].tolist()
     if options.label_pattern is not None:
         labels = [label or None for label in groups(table["path"].tolist(), options.label_pattern, "label")]
-        known = sum(label is not None for label in labels)
+        known = _matched(table, location, labels, f"--label-pattern {options.label_pattern!r}")
         told = Decision(
             "labels", f"{known:,} from paths", f"--label-pattern {options.label_pattern}", "--label-pattern"
         )
@@ -52,6 +53,11 @@ def settled(table: pd.DataFrame, location: str, options: SourceOptions, *, globb
             d for d in table.attrs.get("decisions", ()) if d["what"] not in ("classes", "labels")
         ]
         decide(table, told)
+    if options.group_pattern is not None:
+        known = _matched(table, location, table["group"].tolist(), f"--group-pattern {options.group_pattern!r}")
+        if known < len(table):
+            value = f"of {known:,} of {len(table):,} images"
+            decide(table, Decision("groups", value, "the pattern does not match the other paths", "--group-pattern"))
     if not options.as_written:
         labels = _told(table, labels)
     _one_form(table)
@@ -68,6 +74,15 @@ def settled(table: pd.DataFrame, location: str, options: SourceOptions, *, globb
             decide(table, Decision("spelling", value, spelled(found), "--as-written"))
     table["label"] = pd.Series(labels, dtype=object)
     return table
+
+
+def _matched(table: pd.DataFrame, location: str, found: Sequence[str | None], option: str) -> int:
+    """Number of images that have a value, which this option was to give them."""
+    known = sum(value is not None for value in found)
+    if not known and len(table):
+        example = table["path"].iloc[0]
+        raise DatapropsError(f"{location}: {option} matches none of {len(table):,} paths, such as {example}")
+    return known
 
 
 def _globbed(table: pd.DataFrame, location: str, options: SourceOptions) -> pd.DataFrame:
