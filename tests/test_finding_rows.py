@@ -508,6 +508,9 @@ def test_a_check_is_broken_beyond_its_bound_and_says_so_in_numbers() -> None:
 def test_of_thousands_of_unused_columns_forty_are_named() -> None:
     names = [f"f{k}" for k in range(3000)]
     (row,) = found(unused_columns.FINDING, table(2), unused_columns=(names[:40], 44))
-    assert row == ((), 40.0, f"Not used: {', '.join(f'“{name}”' for name in names[:40])}.")
+    assert row == ((), 40.0, f"Not used as label, split or patient: {', '.join(f'“{name}”' for name in names[:40])}.")
     (row,) = found(unused_columns.FINDING, table(2), unused_columns=(names, 3004))
-    assert row[1:] == (3000.0, f"Not used: {', '.join(f'“{name}”' for name in names[:40])}, and 2,960 more.")
+    assert row[1:] == (
+        3000.0,
+        f"Not used as label, split or patient: {', '.join(f'“{name}”' for name in names[:40])}, and 2,960 more.",
+    )

@@ -17,7 +17,11 @@ def find(context: Context) -> Iterator[Row]:
     names, _ = context.unused_columns
     if names:
         more = f", and {len(names) - NAMED:,} more" if len(names) > NAMED else ""
-        yield (), float(len(names)), f"Not used: {', '.join(map(quoted, names[:NAMED]))}{more}."
+        yield (
+            (),
+            float(len(names)),
+            f"Not used as label, split or patient: {', '.join(map(quoted, names[:NAMED]))}{more}.",
+        )
 
 
 def measures(context: Context) -> dict[str, float]:
@@ -31,8 +35,8 @@ FINDING = Finding(
     severity="info",
     title="Columns that were not used",
     explanation=(
-        "The manifest has more columns than path, label, split and patient. If one of these columns is the label, the"
-        " split or the patient, name it: --label-column, --split-column, --group-column."
+        "The manifest has more columns than path, label, split and patient. They are tested as shortcuts and for hard parts of"
+        " the data. If one of them is the label, the split or the patient, name it: --label-column, --split-column, --group-column."
     ),
     find=find,
     measures=measures,

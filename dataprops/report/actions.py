@@ -171,6 +171,8 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
         f" {counted(len(f), 'file', 'files')}"
     ),
     "misnamed": lambda f: f"Rename {counted(len(f), 'file', 'files')} whose extension does not match the format",
-    "unused_columns": lambda f: f"Specify the label, split or patient column, if it is one of these: {_then(f)}",
+    "unused_columns": lambda f: (
+        f"Specify the label, split or patient column, if it is one of these: {first_detail(f).partition(': ')[2]}"
+    ),
     "outliers": lambda f: f"Check whether {counted(_images(f), 'outlier belongs', 'outliers belong')} to the dataset",
 }
