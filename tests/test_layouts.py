@@ -567,4 +567,4 @@ def test_columns_that_take_no_part_are_told_with_their_names(tmp_path):
     assert alerts == {"few": [], "many": ["unused_columns"]}
     found = pd.read_parquet(Path(summary["results"]) / "findings.parquet")
     (detail,) = found.loc[found["kind"] == "unused_columns", "detail"]
-    assert "“age”" in detail and "“note8”" in detail and "label" not in detail
+    assert "“age”" in detail and "“note8”" in detail and "“label”" not in detail

@@ -231,3 +231,24 @@ def _outside_calibration(record: Mapping[str, Any], peaks: np.ndarray) -> str | 
 def _nats(value: float) -> str:
     """Nats for a sentence, with a predicted decrease shown as 0; the record keeps the number."""
     return f"{max(value, 0.0):.0f}"
+
+
+def images_needed(d: float, sharpness: float, a: float, target_loss: float) -> float:
+    """Images needed for a target test loss by the generalization law: N* = exp(d (log K_F + a - log L*)).
+
+    Parameters
+    ----------
+    d, sharpness : float
+        Intrinsic dimension and label sharpness.
+    a : float
+        Constant of the family of networks, from a trained network: a = log L + log(N) / d - log K_F.
+    target_loss : float
+        L*.
+
+    Returns
+    -------
+    float
+        Infinite on overflow.
+    """
+    exponent = d * (math.log(sharpness) + a - math.log(target_loss))
+    return math.exp(exponent) if exponent < 700 else math.inf
