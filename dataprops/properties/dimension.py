@@ -13,12 +13,12 @@ distance is positive.
   airplane/automobile: 52.3 +- 0.6); in [0, 255] it has no effect (73 +- 48).
 
 Standard errors refer to the sampling of images: the variation between samples of the same size. The terms of an estimate are
-dependent, as images share neighbours, so a bootstrap over terms is too narrow: by a factor of 0.7 for the MLE at k = 20 and 0.78 for
-GeoMLE, measured between disjoint samples of real sets; errors are divided by it. The TwoNN's error comes from resampling images
-together with their neighbours. Over random halves A, B of the set, E(log d_A - log d_B)^2 / 2 is an unbiased estimate of the variance
-at N / 2, and half of it of that at N if the variance is proportional to 1 / N (Politis, Romano & Wolf 1999, Subsampling, chapter 3). A
-jackknife over groups of images is too wide (Efron & Stein 1981), by 1.3 to 1.7 here. The reported error is a geometric mean of the
-two. Measured coverage: tests/benchmarks/coverage.md.
+dependent, as images share neighbours, so the error of independent terms (delta method) is too narrow: by a factor of 0.7 for the MLE
+at k = 20 and 0.78 for GeoMLE, measured between disjoint samples of real sets; errors are divided by it. The TwoNN's error comes from
+resampling images together with their neighbours. Over random halves A, B of the set, E(log d_A - log d_B)^2 / 2 is an unbiased
+estimate of the variance at N / 2, and half of it of that at N if the variance is proportional to 1 / N (Politis, Romano & Wolf 1999,
+Subsampling, chapter 3). A jackknife over groups of images is too wide (Efron & Stein 1981), by 1.3 to 1.7 here. The reported error is
+a geometric mean of the two. Measured coverage: tests/benchmarks/coverage.md.
 """
 
 from __future__ import annotations
@@ -38,7 +38,7 @@ GEOMLE_POINTS = 2_000
 TWONN_DISCARD = 0.1
 RESAMPLES = 200
 HALVES, GROUPS, UPPER = 24, 20, 0.25  # of the TwoNN's standard error
-# Ratio of the bootstrap error to the spread between disjoint samples of real sets (tests/benchmarks/coverage.md)
+# Ratio of the error of independent terms to the spread between disjoint samples of real sets (tests/benchmarks/coverage.md)
 MLE_SHARED, GEOMLE_SHARED = 0.7, 0.78
 _CHUNK = 4_000_000  # elements of a scratch array
 
@@ -104,19 +104,13 @@ def twonn_keep(n: int) -> int:
     return int(n * (1 - TWONN_DISCARD))
 
 
-def mle_value(distances: np.ndarray, k: int, top: float, rng: np.random.Generator) -> tuple[float, float]:
-    """Levina-Bickel estimate with this factor, and its standard error: a bootstrap over images, widened by `MLE_SHARED`."""
+def mle_value(distances: np.ndarray, k: int, top: float) -> tuple[float, float]:
+    """Levina-Bickel estimate with this factor, top / mean L_i, and its standard error: by the delta method, as if the images'
+    terms were independent, widened by `MLE_SHARED`."""
     terms = levina_bickel_terms(distances, k)
-    n = len(terms)
-    value = float(_ratio(top, terms.mean()))
-    means = np.concatenate([terms[rng.integers(0, n, (m, n))].mean(axis=1) for m in _chunks(n)])
-    with np.errstate(invalid="ignore"):  # an infinite estimate has no error
-        return value, float(np.std(_ratio(top, means), ddof=1)) / MLE_SHARED
-
-
-def _chunks(n: int) -> list[int]:
-    step = max(1, _CHUNK // max(1, n))
-    return [min(step, RESAMPLES - start) for start in range(0, RESAMPLES, step)]
+    mean = terms.mean()
+    with np.errstate(divide="ignore", invalid="ignore"):  # an infinite estimate has no error
+        return float(_ratio(top, mean)), float(top / mean**2 * np.std(terms, ddof=1) / np.sqrt(len(terms))) / MLE_SHARED
 
 
 def twonn_value(

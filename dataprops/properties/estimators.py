@@ -107,7 +107,7 @@ class Estimator:
 
 
 def _mle(less: int) -> Callable[[Neighbours], tuple[float, float, str]]:
-    return lambda x: (*mle_value(x.distances, x.k, x.k - less, x.rng), "")
+    return lambda x: (*mle_value(x.distances, x.k, x.k - less), "")
 
 
 def _twonn(
