@@ -18,8 +18,10 @@ import dataprops
 from dataprops.audit import audit
 from dataprops.audit.cleaning import FORMATS, clean, open_results, write_list
 from dataprops.audit.comparison import compare
+from dataprops.audit.stages import check
 from dataprops.errors import DatapropsError
 from dataprops.findings.removal import all_but_one, out_of_training, removal_kinds, removed_images
+from dataprops.laws.prediction import Prediction
 from dataprops.report.changes import sentences
 from dataprops.util.cells import plain_cell, safe_cell
 from flows.cli import main
@@ -91,6 +93,13 @@ def test_unchanged_files_say_so(audited):
     assert "Same files as in the previous audit" in Path(two["report"]).read_text()
     told = next(p for p in two["predictions"] if p["name"] == "log_loss_change")
     assert told["withheld"] or (told["low"] == told["high"] == 0 and "are the same as in run" in told["sentence"])
+
+
+@pytest.mark.parametrize("moved, told", [(4e-7, 0.0), (-4e-7, 0.0), (4e-5, 4e-5)])
+def test_rounding_between_versions_is_no_change_of_the_same_files(moved, told):
+    change = Prediction("log_loss_change", moved, moved / 2, moved * 2, "nats", "", "", significant=True)
+    kept = check._unchanged(change, "before")
+    assert (kept.value, kept.significant) == (told, told != 0)
 
 
 def test_names_of_what_is_removed():
