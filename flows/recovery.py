@@ -38,13 +38,18 @@ Suspects = dict[UUID, tuple[str, int]]
 def hand_back(run: UUID, why: str) -> None:
     """Reschedule a run that was interrupted or never started; no effect if it has ended."""
     from prefect.client.orchestration import get_client
-    from prefect.states import Scheduled
 
     with get_client(sync_client=True) as client:
         state = client.read_flow_run(run).state
         if state is None or not (state.is_final() or state.is_scheduled()):
-            # force: orchestration rules would reject this for a run being submitted
-            client.set_flow_run_state(run, Scheduled(message=f"rescheduled: {why}"), force=True)
+            _reschedule(client, run, why)
+
+
+def _reschedule(client: Any, run: UUID, why: str) -> None:
+    from prefect.states import Scheduled
+
+    # force: orchestration rules would reject this for a run being submitted
+    client.set_flow_run_state(run, Scheduled(message=f"rescheduled: {why}"), force=True)
 
 
 def recover(tags: Sequence[str], suspects: Suspects) -> int:
@@ -67,7 +72,7 @@ def recover(tags: Sequence[str], suspects: Suspects) -> int:
         Number of runs marked or rescheduled.
     """
     from prefect.client.orchestration import get_client
-    from prefect.states import Crashed, Scheduled
+    from prefect.states import Crashed
 
     running, pending = _runs(tags, "RUNNING"), _runs(tags, "PENDING")
     before = dict(suspects)
@@ -89,7 +94,7 @@ def recover(tags: Sequence[str], suspects: Suspects) -> int:
     for run in not_taken:
         log.warning("run %s crashed at submission, the server did not answer: rescheduled", run.name)
         with get_client(sync_client=True) as client:
-            client.set_flow_run_state(run.id, Scheduled(message="rescheduled: the server did not answer"), force=True)
+            _reschedule(client, run.id, "the server did not answer")
     return len(silent) + len(unstarted) + len(not_taken)
 
 

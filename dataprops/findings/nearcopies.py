@@ -155,7 +155,7 @@ def _null(neighbours: pd.DataFrame, first: np.ndarray, place: np.ndarray, seed: 
         far = far.iloc[np.sort(np.random.default_rng(seed).choice(len(far), NULL_PAIRS, replace=False))]
     a, b = place[first[far["image"].to_numpy()]], place[first[far["neighbour"].to_numpy()]]
     kept = (a >= 0) & (b >= 0) & (a != b)
-    return Candidates(a[kept], b[kept], np.zeros(kept.sum(), np.int64), np.ones(kept.sum(), np.float32))
+    return _as_they_are(a[kept], b[kept])
 
 
 def _strangers(neighbours: pd.DataFrame, first: np.ndarray, place: np.ndarray, seed: int) -> Candidates:
@@ -165,6 +165,11 @@ def _strangers(neighbours: pd.DataFrame, first: np.ndarray, place: np.ndarray, s
     drawn = np.random.default_rng(seed).integers(0, count, (2, NULL_PAIRS))
     keys = [np.minimum(*pair) * count + np.maximum(*pair) for pair in (near, drawn)]
     a, b = drawn[:, (drawn[0] != drawn[1]) & ~np.isin(keys[1], keys[0])]
+    return _as_they_are(a, b)
+
+
+def _as_they_are(a: np.ndarray, b: np.ndarray) -> Candidates:
+    """Pairs in the first view, neither turned nor cropped, of the usual closeness."""
     return Candidates(a, b, np.zeros(len(a), np.int64), np.ones(len(a), np.float32))
 
 

@@ -177,6 +177,13 @@ def decide(table: pd.DataFrame, *decisions: Decision) -> None:
     table.attrs["decisions"] = [*table.attrs.get("decisions", ()), *(decision._asdict() for decision in decisions)]
 
 
+def withdraw(table: pd.DataFrame, *what: str, value: str | None = None) -> None:
+    """Remove the decisions about these things from a table's ``attrs``; with a value, only those that decided so."""
+    table.attrs["decisions"] = [
+        one for one in table.attrs.get("decisions", ()) if one["what"] not in what or value not in (None, one["value"])
+    ]
+
+
 def left_out_of(table: pd.DataFrame) -> list[tuple[str, str]]:
     """Name and reason of everything that a scan left out."""
     reasons = table.attrs.get("reasons", {})

@@ -18,13 +18,14 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.sources.account import MASK, Decision, decide
+from dataprops.sources.account import MASK, Decision, decide, withdraw
 from dataprops.sources.classnames import with_names
 from dataprops.sources.coco import annotated_by, coco, may_be_coco
 from dataprops.sources.columns import (
     LABELS,
     PARTS,
     PATIENTS,
+    asks_for_labels,
     known_as,
     labels_first,
     labels_of,
@@ -86,10 +87,7 @@ def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: Sour
             with_splits(table, names, read)
         if "group" not in options.layout:
             with_patients(table, names, read, options)
-        told = table.attrs.get("decisions", ())
-        table.attrs["decisions"] = [
-            one for one in told if (one["what"], one["value"]) != ("splits", "none")
-        ]  # confirmed
+        withdraw(table, "splits", value="none")  # confirmed
         return table
     with_splits(table, names, read)
     _classes(table, names, read, options)
@@ -152,12 +150,11 @@ def _classes(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], by
     table["label"] = pd.Series([None] * len(table), dtype=object)
     _labels(table, names, read, options)
     if table["split"].notna().any():  # set by a table meanwhile
-        told = table.attrs.get("decisions", ())
-        table.attrs["decisions"] = [one for one in told if (one["what"], one["value"]) != ("splits", "none")]
+        withdraw(table, "splits", value="none")
     if table["label"].isna().all():
         table["label"] = classes
     elif classes.notna().any():
-        table.attrs["decisions"] = [told for told in table.attrs.get("decisions", ()) if told["what"] != "classes"]
+        withdraw(table, "classes")
 
 
 def _thin(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions) -> bool:
@@ -172,7 +169,7 @@ def _thin(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes
     named = {key for told in tables for key in (*told.label, *told.masks)}
     if len(named) < WHOLE * len(table) or not 1 < len(set(label.values())) <= len(label) / THIN:
         return False
-    table.attrs["decisions"] = [one for one in table.attrs.get("decisions", ()) if one["what"] != "classes"]
+    withdraw(table, "classes")
     table.attrs["empty_classes"] = []
     return True
 
@@ -210,8 +207,7 @@ def _labels(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], byt
     if table["label"].isna().all():
         for name in may_be_coco(table["key"].tolist(), names):
             coco(table, name, read)
-    asked = options.label_column != _DEFAULTS.label_column or bool(options.one_hot)
-    if asked and table["label"].isna().all():
+    if asks_for_labels(options) and table["label"].isna().all():
         _neighbours(table, names, read, options)
     for kind in (yolo, voc, cvat, exports_of_tools, sidecars, _lists):
         if table["label"].isna().all():

@@ -12,7 +12,7 @@ import pandas as pd
 from dataprops.errors import DatapropsError
 from dataprops.sources.account import Decision
 from dataprops.sources.labels import joined, words_of
-from dataprops.sources.splitnames import SPLITS
+from dataprops.sources.splitnames import SPLITS, are_splits
 from dataprops.sources.table import SourceOptions
 
 _DEFAULTS = SourceOptions()
@@ -393,6 +393,11 @@ def last_word(column: str) -> str:
     return (re.findall(r"[a-z0-9]+", str(column).lower()) or [""])[-1]
 
 
+def asks_for_labels(options: SourceOptions) -> bool:
+    """Whether columns of labels were requested."""
+    return bool(options.one_hot) or options.label_column != _DEFAULTS.label_column
+
+
 def without_labels(frame: pd.DataFrame, path: str, options: SourceOptions) -> bool:
     """Whether a table has only paths, splits and ids, and no label was requested."""
     known = {*PARTS, *OTHER_IDS}
@@ -401,8 +406,7 @@ def without_labels(frame: pd.DataFrame, path: str, options: SourceOptions) -> bo
         for column in frame.columns
         if column != path and plain_name(column) not in known and not is_patient(column)
     ]
-    asked = options.one_hot or options.label_column != _DEFAULTS.label_column
-    return not asked and all(str(column).startswith("Unnamed") for column in others)
+    return not asks_for_labels(options) and all(str(column).startswith("Unnamed") for column in others)
 
 
 def binary_columns(frame: pd.DataFrame) -> list[str]:
@@ -503,7 +507,7 @@ def optional(
         if column in used:
             continue
         values = texts_of(frame[column])
-        if what == "split" and not all(value is None or value.strip().lower() in SPLITS for value in values):
+        if what == "split" and not are_splits(values):
             continue
         if what == "group" and plain_name(column) == "case" and len(set(values)) < LEAST_CASES:
             continue

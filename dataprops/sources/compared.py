@@ -11,7 +11,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import pandas as pd
 
-from dataprops.sources.account import FOLDERS_USED, IN_DOUBT, NO_KNOWN_FORM, Decision, decide
+from dataprops.sources.account import FOLDERS_USED, IN_DOUBT, NO_KNOWN_FORM, Decision, decide, withdraw
 from dataprops.sources.columns import POSITIVE, texts_of
 from dataprops.sources.labels import SEPARATOR, spelling_key, words_of
 from dataprops.sources.levels import ALIKE
@@ -63,8 +63,8 @@ def compare(
         same = _same(label, own)
         if not same and len(label) >= ALIKE * len(own) and (why := _names_more(label, own, told)) is not None:
             table["label"] = pd.Series([told.label.get(key) for key in table["key"]], dtype=object)
-            kept = [one for one in table.attrs.get("decisions", ()) if one["what"] != "classes"]
-            table.attrs.update(decisions=kept, empty_classes=[], several=told.several)
+            withdraw(table, "classes")
+            table.attrs.update(empty_classes=[], several=told.several)
             decide(table, Decision("labels", f"of the table {shown(told.name)}", why, "--layout"), *told.decisions)
             return
         if not same and other is None and len(label) >= ALIKE * len(own) and _are_classes(label, told):
@@ -76,8 +76,8 @@ def compare(
     whole = {key: one for told in annotated.values() for key, one in told.items() if one is not None}
     if len(whole) >= ALIKE * len(own) and not _same(whole, own) and _are_inner(whole):  # train.json and val.json
         table["label"] = pd.Series([whole.get(key) for key in table["key"]], dtype=object)
-        kept = [one for one in table.attrs.get("decisions", ()) if one["what"] != "classes"]
-        table.attrs.update(decisions=kept, empty_classes=[], several=any(SEPARATOR in name for name in whole.values()))
+        withdraw(table, "classes")
+        table.attrs.update(empty_classes=[], several=any(SEPARATOR in name for name in whole.values()))
         files = ", ".join(map(shown, list(annotated)[:SHOWN]))
         decide(table, Decision("labels", "categories of the annotated objects", f"{INNER} of {files}", "--layout"))
         return

@@ -14,7 +14,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.sources.account import Decision, decide
+from dataprops.sources.account import Decision, decide, withdraw
 from dataprops.sources.columns import PARTS, PATIENTS, labels_of, optional, texts_of
 from dataprops.sources.lists import split_of_list
 from dataprops.sources.neighbours import DESCRIBED, MOST_TABLES, TABLES, WHOLE, few_of_a_kind, frame_of, is_example
@@ -191,8 +191,8 @@ def _fill(table: pd.DataFrame, tables: Sequence[_Told]) -> None:
     table.attrs["described"] = Said(tables[0].described)
     if any(one.several for one in tables):
         table.attrs["several"] = True
-    kept = [one for one in table.attrs.get("decisions", ()) if one["what"] not in ("classes", "groups")]
-    kept = [one for one in kept if (one["what"], one["value"]) != ("splits", "none")]
-    table.attrs.update(decisions=kept, empty_classes=[])
+    withdraw(table, "classes", "groups")
+    withdraw(table, "splits", value="none")
+    table.attrs["empty_classes"] = []
     for one in tables:
         decide(table, Decision("labels", "of a table of ids", one.why, "--layout"), *one.decisions)

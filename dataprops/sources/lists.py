@@ -15,7 +15,7 @@ from collections.abc import Callable, Iterator, Sequence
 import pandas as pd
 
 from dataprops.imaging.formats import SURE
-from dataprops.sources.account import NO_KNOWN_FORM, Decision, decide
+from dataprops.sources.account import NO_KNOWN_FORM, Decision, decide, withdraw
 from dataprops.sources.ends import by_ends
 from dataprops.sources.joins import splits_of_lists
 from dataprops.sources.labels import words_of
@@ -79,7 +79,7 @@ def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
     if len(told) > 1 and both <= BOTH * len(votes):
         split = [min(votes[key], key=("test", "val", "train").index) if key in votes else None for key in table["key"]]
         table["split"] = pd.Series(split, dtype=object)
-        table.attrs["decisions"] = [one for one in table.attrs.get("decisions", ()) if one["what"] != "splits"]
+        withdraw(table, "splits")
         value = ", ".join(f"{name} {count:,}" for name, count in Counter(filter(None, split)).items())
         twice = f"; {both:,} stand in two" if both else ""
         why = f"the lists {', '.join(sorted(used)[:4])} name {len(votes):,} of {len(table):,} images{twice}"

@@ -16,7 +16,7 @@ import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.imaging.formats import SURE
-from dataprops.sources.account import Decision, decide
+from dataprops.sources.account import Decision, decide, withdraw
 from dataprops.sources.columns import (
     PARTS,
     PATHS,
@@ -35,7 +35,7 @@ from dataprops.sources.labels import SEPARATOR, joined, words_of
 from dataprops.sources.lists import PARTITION, split_of_list
 from dataprops.sources.parts import rows_by_parts
 from dataprops.sources.resolve import folded, forward_slashes
-from dataprops.sources.splitnames import SPLITS
+from dataprops.sources.splitnames import SPLITS, are_splits
 from dataprops.sources.table import Said, SourceOptions
 from dataprops.sources.tablefile import as_text, has_bars, lists_images, read_table
 from dataprops.util.names import ending_of, stem_of, without_ending
@@ -168,8 +168,7 @@ def with_patients(
         if column == "split":
             text = [None if value is None else SPLITS.get(value.strip().lower(), value) for value in text]
         table[column] = pd.Series(text, dtype=object)
-        told_before = table.attrs.get("decisions", ())
-        table.attrs["decisions"] = [one for one in told_before if (one["what"], one["value"]) != (f"{column}s", "none")]
+        withdraw(table, f"{column}s", value="none")
         why = f"it names {len(values):,} of {len(keys):,} images"
         told = Decision(f"{column}s", ", ".join(told_of[column]), why, f"--{column}-column")
         decide(table, told)
@@ -339,7 +338,7 @@ def _named(
         return share(texts_of(frame[column])) >= NAMED
 
     def files(values: Sequence[str]) -> float:  # unrelated numbers may coincide with image names
-        return 0.0 if all(value.strip().isdecimal() for value in values) else share(values)
+        return 0.0 if are_numbers(values) else share(values)
 
     several = columns_of_files(frame, files) if options.path_column == SourceOptions().path_column else []
     try:
@@ -461,11 +460,6 @@ def columns_of(
 def are_numbers(values: Sequence[str | None]) -> bool:
     """Whether all values are numbers, which may coincide with image names."""
     return all(value is None or value.strip().isdecimal() for value in values)
-
-
-def are_splits(values: Sequence[str | None]) -> bool:
-    """Whether all values name splits."""
-    return all(value is None or value.strip().lower() in SPLITS for value in values)
 
 
 def few_valued(texts: Mapping[str, Sequence[str | None]]) -> list[str]:

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.sources.account import Decision, decide
+from dataprops.sources.account import Decision, decide, withdraw
 from dataprops.sources.columns import PARTS, labels_of, optional, texts_of
 from dataprops.sources.ends import without_zeros
 from dataprops.sources.labels import words_of
@@ -67,7 +67,7 @@ def with_persons(
         table["label"] = pd.Series([None] * len(table), dtype=object)
         table["group"] = pd.Series(list(folders), dtype=object)
         table.attrs["empty_classes"] = []
-        table.attrs["decisions"] = [one for one in table.attrs.get("decisions", ()) if one["what"] != "classes"]
+        withdraw(table, "classes")
         if all(one["what"] != "groups" for one in table.attrs["decisions"]):
             decide(table, Decision("groups", f"{len(known):,} folders", why, "--layout, --group-pattern"))
         return _told_of(table, frame, name, options, column, [rows.get(folder or "", []) for folder in folders], why)

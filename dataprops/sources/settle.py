@@ -14,7 +14,7 @@ import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.imaging.dicom_identity import is_placeholder
-from dataprops.sources.account import EXCLUDED, NOT_INCLUDED, Decision, decide
+from dataprops.sources.account import EXCLUDED, NOT_INCLUDED, Decision, decide, withdraw
 from dataprops.sources.folder import groups
 from dataprops.sources.labels import NO_LABELS, one_against_rest, one_spelling, several, spelled, without_missing
 from dataprops.sources.masks import matches
@@ -49,9 +49,7 @@ def settled(table: pd.DataFrame, location: str, options: SourceOptions, *, globb
         told = Decision(
             "labels", f"{known:,} from paths", f"--label-pattern {options.label_pattern}", "--label-pattern"
         )
-        table.attrs["decisions"] = [
-            d for d in table.attrs.get("decisions", ()) if d["what"] not in ("classes", "labels")
-        ]
+        withdraw(table, "classes", "labels")
         decide(table, told)
     if options.group_pattern is not None:
         known = _matched(table, location, table["group"].tolist(), f"--group-pattern {options.group_pattern!r}")

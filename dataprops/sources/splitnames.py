@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 from dataprops.sources.labels import words_of
 
@@ -53,6 +53,11 @@ FILLERS = frozenset(
     )
 )
 VERSION = frozenset(("v", "version"))  # version words in split names: Training_Data, Test_v2_Data
+
+
+def are_splits(values: Sequence[str | None]) -> bool:
+    """Whether all values of a column name splits; None is missing."""
+    return all(value is None or value.strip().lower() in SPLITS for value in values)
 
 
 def split_of(name: str) -> str | None:

@@ -22,7 +22,7 @@ import pyarrow.parquet as pq
 from dataprops.imaging.formats import SURE
 from dataprops.sources import matlab
 from dataprops.sources.account import Decision
-from dataprops.sources.splitnames import SPLITS
+from dataprops.sources.splitnames import SPLITS, are_splits
 from dataprops.sources.table import column_values
 from dataprops.util.budget import need
 from dataprops.util.names import ending_of
@@ -507,7 +507,7 @@ def _listed(whole: Any) -> list[Any]:
     if {"images", "annotations"} <= set(whole):
         raise ValueError("it holds COCO annotations: give the folder that has the images and this file")
     lists = {key: value for key, value in whole.items() if isinstance(value, list)}
-    if len(lists) > 1 and all(key.strip().lower() in SPLITS for key in lists):
+    if len(lists) > 1 and are_splits(list(lists)):
         return [{"split": key, **row} for key, rows in lists.items() for row in rows if isinstance(row, dict)]
     if len(lists) == 1:
         return next(iter(lists.values()))

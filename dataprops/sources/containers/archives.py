@@ -22,7 +22,7 @@ from typing import Any
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.sources.account import CUT, Decision, decide, told, why_left_out
+from dataprops.sources.account import CUT, Decision, decide, told, why_left_out, withdraw
 from dataprops.sources.beside import with_tables
 from dataprops.sources.containers import webdataset
 from dataprops.sources.containers.archive_index import DAMAGED, Index, Member, plain_reason
@@ -276,7 +276,7 @@ def _table(
         table[column] = pd.Series(own, dtype=object)
     table.attrs["empty_classes"] = []
     if labelled:
-        table.attrs["decisions"] = [made for made in table.attrs["decisions"] if made["what"] != "classes"]
+        withdraw(table, "classes")
     decide(table, *webdataset.told_of(own if not labelled else table["label"].tolist(), captions))
     return table
 
