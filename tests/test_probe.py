@@ -173,7 +173,7 @@ def test_fits_of_all_folds_at_once_are_those_of_each_fold_alone(monkeypatch, cla
     monkeypatch.setattr(ridge, "solve_all", lambda *given: solved.append(solve_all(*given)) or solved[-1])
     together = ridge.held_scores(kernel, target, fold, subset, strengths=(0.03, 0.1))
     assert [one is not None for one in solved] == [True, True]
-    assert solved[0].shape[2] == (1 if classes == 2 else classes)  # of two classes one is the other's negative
+    assert solved[0][0].shape[2] == (1 if classes == 2 else classes)  # of two classes one is the other's negative
     assert together.strength == alone.strength
     np.testing.assert_allclose(together.scores, alone.scores, atol=2e-6)
     for (alpha, mean), (wanted, center) in zip(together.fits, alone.fits, strict=True):
@@ -218,8 +218,9 @@ def test_fits_are_found_the_cheaper_way_and_are_the_same(shift, outputs, way):
     chosen = solve._cheaper(torch.from_numpy(kernel).float(), inside, shifts, outputs)
     assert isinstance(chosen, way)
     wanted = rng.normal(size=(2500, 5, 1)) * inside[:, :, None]
-    alpha = solve_all(kernel, wanted, inside, shifts)
-    assert alpha is not None
+    solved = solve_all(kernel, wanted, inside, shifts)
+    assert solved is not None
+    alpha, _ = solved
     for i, rows in enumerate(inside.T):
         left = kernel[np.ix_(rows, rows)] @ alpha[rows, i] + shifts[i] * alpha[rows, i] - wanted[rows, i]
         assert np.linalg.norm(left) <= 1.01e-6 * np.linalg.norm(wanted[rows, i])

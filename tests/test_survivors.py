@@ -365,7 +365,7 @@ def test_temperature_and_offsets_minimise_the_cross_entropy_with_platts_targets(
 
     best = minimize(loss, [1.0] + [0.0] * classes, method="BFGS", options={"gtol": 1e-6})
     found = calibrate.fit_scaling(scores, y)
-    assert loss(np.array([found.temperature, *found.offset])) == pytest.approx(best.fun, abs=1e-7)
+    assert loss(np.array([found.temperature, *found.offset])) <= best.fun + 1e-14
     assert found.temperature == pytest.approx(best.x[0], abs=2e-3)
     assert calibrate.fit_scaling(-10 * scores, y).temperature == 0  # scores that say the opposite say nothing
 
@@ -376,7 +376,8 @@ def test_each_fold_is_scaled_by_all_others_and_large_scores_do_not_overflow() ->
     found = calibrate.cross_fitted(scores, y, fold)
     for f in range(3):
         scaling = calibrate.fit_scaling(scores[fold != f], y[fold != f])
-        np.testing.assert_array_equal(found[fold == f], calibrate.probabilities(scaling, scores[fold == f]))
+        alone = calibrate.probabilities(scaling, scores[fold == f])
+        np.testing.assert_allclose(found[fold == f], alone, rtol=1e-8)  # searched from the fit to all folds
     assert calibrate.log_softmax(np.array([[900.0, 0.0]])).tolist() == [[0, -900]]
 
 
@@ -426,8 +427,10 @@ def test_a_part_of_low_rank_leaves_few_steps_whatever_the_unit(
     monkeypatch.setattr(
         solve, "_cheaper", lambda kernel, inside, shift, outputs: conjugate.Gradients(kernel, inside, shift)
     )
-    alpha = solve_all(kernel, unit * wanted, inside, shift)
-    assert alpha is not None
+    solved = solve_all(kernel, unit * wanted, inside, shift)
+    assert solved is not None
+    alpha, image = solved
+    np.testing.assert_allclose(image, np.tensordot(kernel, alpha, 1), atol=1e-12 * np.abs(image).max())
     for i, rows in enumerate(inside.T):
         system = kernel[np.ix_(rows, rows)] + shift[i] * np.eye(rows.sum())
         exact = np.linalg.solve(system, wanted[rows, i])

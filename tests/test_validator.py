@@ -217,7 +217,7 @@ def test_parts_that_the_helper_has_not_begun_with_are_done_here_and_once(tmp_pat
     run = SimpleNamespace(run_id="one", work=tmp_path, config=SimpleNamespace(size=32))
     done: list[tuple[str, str]] = []
     where = ["helper"]
-    answers = {"copies": "copies", "shortcuts": (None, "shortcuts"), "faults": ["dark"]}
+    answers = {"copies": "copies", "shortcuts": (None, "shortcuts"), "faults": ["dark"], "opinions": "doubts"}
 
     def part(name):
         return lambda run: done.append((name, where[0])) or answers[name]
@@ -233,6 +233,7 @@ def test_parts_that_the_helper_has_not_begun_with_are_done_here_and_once(tmp_pat
     monkeypatch.setattr(helper, "submit", submit)
     background.submit(run, background.OF_IMAGES)
     background.submit(run, background.OF_NEIGHBOURS)
+    background.submit(run, background.OF_PROBE)
     tickets = {name: tmp_path / f"{name}.ticket" for name in background.PARTS}
     began = {"the first": 1, "all but the copies": 2, "ends at the copies": 2}.get(helper_does, 0)
     for name in list(background.PARTS)[:began]:
@@ -242,9 +243,11 @@ def test_parts_that_the_helper_has_not_begun_with_are_done_here_and_once(tmp_pat
     if helper_does == "ends at the copies":
         tickets["copies"].unlink()
     where[0] = "here"
-    assert background.collect(run) == ("copies", None, "shortcuts", ["dark"])
+    assert background.collect(run) == ("copies", None, "shortcuts", ["dark"], "doubts")
     here = [name for name, place in done if place == "here"]
-    assert here == [*reversed(list(background.PARTS)[max(began, 1) :]), *([] if began else [background.ITS_OWN])]
+    left = list(background.PARTS)[began:]
+    taken_back = [name for name in reversed(left) if name not in background.ITS_OWN]
+    assert here == [*taken_back, *(name for name in left if name in background.ITS_OWN)]
     assert sorted(name for name, _ in done) == sorted(background.PARTS)
     # the helper, which comes to them later
     assert all(background.find_if_left(run, name, ticket) is None for name, ticket in tickets.items())

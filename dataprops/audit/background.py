@@ -1,7 +1,7 @@
 """Searches in images and files, run in the helper process (`util.helper`) while the main process compares pairs and trains the probe.
 
 Parts that need the file table and canonical images are submitted as soon as those exist (`OF_IMAGES`), parts that also need
-neighbours later (`OF_NEIGHBOURS`); none needs the probe. `submit` hands them over, `collect` returns the results. Parts that were
+neighbours later (`OF_NEIGHBOURS`), and what also needs the probe last (`OF_PROBE`). `submit` hands them over, `collect` returns the results. Parts that were
 never submitted, or whose helper died, run in the main process, with the same result. While collecting, the main process takes back
 parts that the helper has not started, the last first, except `ITS_OWN`, for which only the helper has loaded the libraries.
 """
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from dataprops.findings.nearcopies import NearCopies
     from dataprops.findings.pixels_tell import Told
     from dataprops.findings.quality import Fault
+    from dataprops.findings.second_opinion import Opinions
     from dataprops.findings.slices import Slice
 
 USES = ("dataprops.audit.pictures", "sklearn.model_selection", "sklearn.tree")
@@ -41,12 +42,13 @@ NO_PIXELS = {"pixels": Context._field_defaults["pixels"]}  # the actual ones can
 
 
 class Found(NamedTuple):
-    """Near-copies, pixel shortcuts (None without classes), file shortcuts, image faults."""
+    """Near-copies, pixel shortcuts (None without classes), file shortcuts, image faults, opinions on labels (None likewise)."""
 
     copies: NearCopies
     told: Sequence[Told] | None
     shortcuts: pd.DataFrame
     faults: Sequence[Fault]
+    opinions: Opinions | None
 
 
 class _Submitted(NamedTuple):
@@ -105,14 +107,14 @@ def collect(run: Run) -> Found:
     submitted = _submitted.pop(run.run_id, {})
     found = {}
     for name in reversed(PARTS):
-        if name not in submitted or (name != ITS_OWN and _taken(submitted[name].ticket)):
+        if name not in submitted or (name not in ITS_OWN and _taken(submitted[name].ticket)):
             found[name] = PARTS[name](run)
-    for name in PARTS.keys() - found.keys():
+    for name in [name for name in PARTS if name not in found]:
         answer = submitted[name].job.result()
         # None: the helper took it and died
         found[name] = PARTS[name](run) if answer is None else answer
     told, shortcuts = found["shortcuts"]
-    return Found(found["copies"], told, shortcuts, found["faults"])
+    return Found(found["copies"], told, shortcuts, found["faults"], found["opinions"])
 
 
 def find_if_left(run: Run, name: str, ticket: Path) -> Any:
@@ -164,10 +166,25 @@ def find_faults(run: Run) -> Sequence[Fault]:
         return faults(run.files.files.read(), Pictures(run).blocks, run.config.seed)
 
 
+def find_opinions(run: Run) -> Opinions | None:
+    """Find how doubtful each label is, in this process."""
+    from dataprops.findings.second_opinion import Witness, opinions
+
+    files = run.files
+    if files.scanned.read().label_kind != "classes":
+        return None
+    return opinions(files.images.read(), files.neighbours.read(), Witness.load(files.witness))
+
+
 # in the helper's order
-PARTS: dict[str, Callable[[Run], Any]] = {"shortcuts": find_shortcuts, "faults": find_faults, "copies": find_copies}
-OF_IMAGES, OF_NEIGHBOURS = ("shortcuts", "faults"), ("copies",)
-ITS_OWN = "shortcuts"  # not taken back: only the helper has loaded its libraries
+PARTS: dict[str, Callable[[Run], Any]] = {
+    "shortcuts": find_shortcuts,
+    "faults": find_faults,
+    "copies": find_copies,
+    "opinions": find_opinions,
+}
+OF_IMAGES, OF_NEIGHBOURS, OF_PROBE = ("shortcuts", "faults"), ("copies",), ("opinions",)
+ITS_OWN = ("shortcuts", "opinions")  # not taken back: only the helper has loaded their libraries
 
 
 def hard_parts(run: Run, context: Context) -> Sequence[Slice]:

@@ -80,6 +80,9 @@ class Opinions(NamedTuple):
         Probabilities from the classifiers of edges, tones and textures; m is 0 or 3.
     sample : Opinions or None
         For such datasets: all witnesses' opinions on the sample that the reference classifier was run on.
+    number : WrongLabels or None
+        Estimated number of wrong labels among `asked`; None without reference classifier, since the errors of neighbours alone look
+        like wrong labels.
     """
 
     image: np.ndarray
@@ -93,6 +96,7 @@ class Opinions(NamedTuple):
     averaged: np.ndarray | None = None
     described: np.ndarray | None = None
     sample: Opinions | None = None
+    number: WrongLabels | None = None
 
     @property
     def asked(self) -> Opinions | None:
@@ -286,7 +290,7 @@ def joined(witnesses: Sequence[np.ndarray], y: np.ndarray) -> np.ndarray:
 
 
 def opinions(images: pd.DataFrame, neighbours: pd.DataFrame, witness: Witness | None) -> Opinions | None:
-    """Opinions of all witnesses; None if there are too few images or classes.
+    """Opinions of all witnesses and the number of wrong labels; None if there are too few images or classes.
 
     Parameters
     ----------
@@ -296,6 +300,12 @@ def opinions(images: pd.DataFrame, neighbours: pd.DataFrame, witness: Witness | 
         Results of the reference classifier; None: use the nearest images alone. If it covers a sample only, all images get the opinion
         of the nearest images, and the sample that of all witnesses.
     """
+    said = _ask(images, neighbours, witness)
+    return said if said is None or said.asked is None else said._replace(number=wrong_labels(said.asked))
+
+
+def _ask(images: pd.DataFrame, neighbours: pd.DataFrame, witness: Witness | None) -> Opinions | None:
+    """`opinions`, without the number of wrong labels."""
     used = images[images["pixels"].notna() & images["y"].notna()]
     whole = witness is not None and len(used) <= MOST
     if witness is not None and whole:

@@ -103,13 +103,9 @@ def measures(context: Context) -> dict[str, float]:
     if context.opinions is None and context.probe is not None and len(context.probe) and context.kind == "classes":
         out["suspect_label_share"] = float((context.probe["suspicion"] >= SURE).mean())
     said = context.opinions
-    asked = None if said is None else said.asked
-    # neighbours alone can rank labels, but their errors look like wrong labels: no estimate without the classifier
-    if said is not None and asked is not None:
-        from dataprops.findings.second_opinion import wrong_labels  # imports torch
-
-        wrong = wrong_labels(asked)
-        n, known = len(said.y), len(asked.y)
+    if said is not None and said.asked is not None and said.number is not None:
+        wrong = said.number
+        n, known = len(said.y), len(said.asked.y)
         out |= {"wrong_labels": wrong.value, "wrong_labels_low": wrong.low, "wrong_labels_high": wrong.high}
         out = {name: value * n / known if name.startswith("wrong") else value for name, value in out.items()}
         out |= {"wrong_labels_asked": float(known), "wrong_label_share_low": wrong.shown / known}

@@ -15,6 +15,10 @@ from typing import NamedTuple
 import numpy as np
 
 RIDGE = 1e-3  # penalty on the offsets, which are determined only up to a common constant
+TEMPERATURES = (0.0, 50.0)
+FLAT = 1e-9  # least curvature in the temperature
+NEAR, CLOSE = 1e-9, 1e-18  # expected decrease from which full steps are taken, and at which the search ends
+MOST = 100  # steps
 
 
 class Scaling(NamedTuple):
@@ -30,42 +34,96 @@ def log_softmax(logits: np.ndarray) -> np.ndarray:
     return shifted - np.log(np.exp(shifted).sum(1, keepdims=True))
 
 
+class _CrossEntropy:
+    """Mean cross-entropy of Platt's targets, with the penalty, as a function of x = (temperature, offsets)."""
+
+    def __init__(self, scores: np.ndarray, y: np.ndarray) -> None:
+        n, classes = scores.shape
+        counts = np.bincount(y, minlength=classes)
+        # Platt's target (n_c + 1) / (n_c + 2) for the given class; the rest is divided equally among the others
+        right = ((counts + 1) / (counts + 2))[y]
+        rest = (1 - right) / max(1, classes - 1)
+        wanted = np.repeat(rest[:, None], classes, axis=1)
+        wanted[np.arange(n), y] = right
+        self.scores, self.total = scores, wanted.sum(1)
+        self.sums = np.concatenate([[(wanted * scores).sum()], wanted.sum(0)])  # all of the targets that the value needs
+
+    def at(self, x: np.ndarray) -> tuple[float, np.ndarray]:
+        """The value, and the probabilities [n, classes] times each image's total target."""
+        odds = self.scores * x[0] + x[1:]
+        top = odds.max(1)
+        odds -= top[:, None]
+        np.exp(odds, out=odds)
+        mass = odds.sum(1)
+        value = float(self.total @ (np.log(mass) + top)) - float(self.sums @ x)
+        odds *= (self.total / mass)[:, None]
+        return value / len(odds) + RIDGE / 2 * float(x[1:] @ x[1:]), odds
+
+    def gradient(self, x: np.ndarray, share: np.ndarray) -> np.ndarray:
+        """Gradient [1 + classes] at x; `share` is what `at` returned there."""
+        by_score = float(np.einsum("ij,ij->", share, self.scores))
+        out = (np.concatenate([[by_score], share.sum(0)]) - self.sums) / len(share)
+        out[1:] += RIDGE * x[1:]
+        return out
+
+    def curvature(self, share: np.ndarray) -> np.ndarray:
+        """Hessian [1 + classes, 1 + classes], regularised so that it is positive definite even for constant scores."""
+        part = share * self.scores
+        mean = part.sum(1) / self.total
+        out = np.empty((1 + share.shape[1],) * 2)
+        out[0, 0] = np.einsum("ij,ij->", part, self.scores) - float(self.total @ mean**2)
+        out[0, 1:] = out[1:, 0] = part.sum(0) - mean @ share
+        out[1:, 1:] = np.diag(share.sum(0)) - (share / self.total[:, None]).T @ share
+        out /= len(share)
+        out[np.diag_indices_from(out)] += np.concatenate([[FLAT], np.full(share.shape[1], RIDGE)])
+        return out
+
+
+def _minimum(loss: _CrossEntropy, x: np.ndarray, free: slice, curvature: np.ndarray | None) -> np.ndarray:
+    """Minimum over the `free` parameters from x by Newton's method, with the given curvature as long as that converges fast."""
+    (value, share), before = loss.at(x), np.inf
+    for _ in range(MOST):
+        slope = loss.gradient(x, share)[free]
+        curvature = loss.curvature(share) if curvature is None else curvature
+        step = np.zeros_like(x)
+        step[free] = np.linalg.solve(curvature[free, free], -slope)
+        gain = -float(step[free] @ slope)  # twice the expected decrease
+        if gain <= CLOSE:
+            break
+        size, reached = 1.0, loss.at(x + step)
+        while gain > NEAR and reached[0] > value - size * gain / 4:  # nearer than that, rounding decides
+            size /= 2
+            reached = loss.at(x + size * step)
+        x, (value, share) = x + size * step, reached
+        if size < 1 or gain > before / 16:
+            curvature = None
+        before = gain
+    return x
+
+
+def _fitted(loss: _CrossEntropy, x: np.ndarray, curvature: np.ndarray | None = None) -> np.ndarray:
+    """Minimum with the temperature within `TEMPERATURES`; the loss is convex, so a minimum outside means one at the end."""
+    x = _minimum(loss, x, slice(0, None), curvature)
+    inside = np.clip(x[0], *TEMPERATURES)
+    return x if inside == x[0] else _minimum(loss, np.concatenate([[inside], x[1:]]), slice(1, None), None)
+
+
 def fit_scaling(scores: np.ndarray, y: np.ndarray) -> Scaling:
     """Fit temperature (>= 0) and offsets to scores float64 [n, classes] and classes int64 [n]."""
-    from scipy.optimize import minimize
+    x = _fitted(_CrossEntropy(scores, y), np.concatenate([[2.0], np.zeros(scores.shape[1])]))
+    return Scaling(float(x[0]), x[1:])
 
-    n, classes = scores.shape
-    counts = np.bincount(y, minlength=classes)
-    # Platt's target (n_c + 1) / (n_c + 2) for the given class; the rest is divided equally among the others
-    right = ((counts + 1) / (counts + 2))[y]
-    rest = (1 - right) / max(1, classes - 1)
-    wanted = np.repeat(rest[:, None], classes, axis=1)
-    wanted[np.arange(n), y] = right
-    of_score, of_class = float((wanted * scores).sum()), wanted.sum(0)
-    total = wanted.sum(1)
-    logits = np.empty_like(scores)
 
-    def loss(parameters: np.ndarray) -> tuple[float, np.ndarray]:
-        """Cross-entropy and its gradient; the targets enter only by their sums."""
-        temperature, offset = parameters[0], parameters[1:]
-        np.multiply(scores, temperature, out=logits)
-        np.add(logits, offset, out=logits)
-        top = logits.max(1)
-        np.subtract(logits, top[:, None], out=logits)
-        odds = np.exp(logits, out=logits)
-        mass = odds.sum(1)
-        value = float(total @ (np.log(mass) + top)) - temperature * of_score - float(of_class @ offset)
-        share = total / mass
-        by_class = share @ odds - of_class
-        by_score = float(share @ np.einsum("ij,ij->i", odds, scores)) - of_score
-        gradient = np.concatenate([[by_score], by_class]) / n
-        gradient[1:] += RIDGE * offset
-        return value / n + RIDGE / 2 * float(offset @ offset), gradient
+def fold_scalings(scores: np.ndarray, y: np.ndarray, folds: np.ndarray) -> list[Scaling]:
+    """The scaling of each fold, in order, fitted to the scores of the other folds.
 
-    start = np.concatenate([[2.0], np.zeros(classes)])
-    bounds = [(0.0, 50.0)] + [(-20.0, 20.0)] * classes
-    found = minimize(loss, start, jac=True, method="L-BFGS-B", bounds=bounds)
-    return Scaling(float(found.x[0]), found.x[1:])
+    Searched from the fit to all scores with its curvature, which is nearly that of each fold's loss.
+    """
+    every = _CrossEntropy(scores, y)
+    start = _fitted(every, np.concatenate([[2.0], np.zeros(scores.shape[1])]))
+    curvature = every.curvature(every.at(start)[1])
+    found = [_fitted(_CrossEntropy(scores[kept], y[kept]), start, curvature) for kept in (folds != f for f in np.unique(folds))]
+    return [Scaling(float(x[0]), x[1:]) for x in found]
 
 
 def probabilities(scaling: Scaling, scores: np.ndarray) -> np.ndarray:
@@ -73,13 +131,17 @@ def probabilities(scaling: Scaling, scores: np.ndarray) -> np.ndarray:
     return np.exp(log_softmax(scaling.temperature * scores + scaling.offset))
 
 
+def rescaled(scores: np.ndarray, folds: np.ndarray, scalings: list[Scaling]) -> np.ndarray:
+    """Probabilities [n, classes] with each fold's own scaling (`fold_scalings`)."""
+    out = np.empty_like(scores)
+    for fold, scaling in zip(np.unique(folds), scalings, strict=True):
+        out[folds == fold] = probabilities(scaling, scores[folds == fold])
+    return out
+
+
 def cross_fitted(scores: np.ndarray, y: np.ndarray, folds: np.ndarray) -> np.ndarray:
     """Probabilities [n, classes], each fold calibrated on the scores of the other folds."""
-    out = np.empty_like(scores)
-    for fold in np.unique(folds):
-        held = folds == fold
-        out[held] = probabilities(fit_scaling(scores[~held], y[~held]), scores[held])
-    return out
+    return rescaled(scores, folds, fold_scalings(scores, y, folds))
 
 
 def log_losses(p: np.ndarray, y: np.ndarray) -> np.ndarray:

@@ -17,7 +17,7 @@ import torch
 from dataprops.probe import curve
 from dataprops.probe.attack import Attack, Linear, attack
 from dataprops.probe.bootstrap import bootstrap_weights, held_out_interval, zero_events_high
-from dataprops.probe.calibrate import cross_fitted, fit_scaling, log_losses, log_softmax
+from dataprops.probe.calibrate import Scaling, cross_fitted, fold_scalings, log_losses, log_softmax, rescaled
 from dataprops.probe.features import Encoder, fit_encoder, shrink
 from dataprops.probe.folds import LEAST, LEAST_GROUPS, assign_folds, fold_count
 from dataprops.probe.ridge import (
@@ -312,12 +312,13 @@ def run_probe(
     if numeric:
         probe = _of_numbers(sizes, scores, target, leak_group, folds, weights, ratio)
         return probe._replace(kernel=kernel, strength=strength)
-    held = [cross_fitted(s, y, folds) for s in scores]
+    scalings = [fold_scalings(s, y, folds) for s in scores]
+    held = [rescaled(s, folds, own) for s, own in zip(scores, scalings, strict=True)]
     probe = _of_classes(sizes, held, y, leak_group, folds, weights, ratio)._replace(kernel=kernel, strength=strength)
     step(10)
     if encoder is not None and x is not None:
         chosen = draw_images(len(y), attacked, seed)
-        heads = _heads(features, held_all, folds, y)
+        heads = _heads(features, held_all, folds, scalings[-1])
         _, head = np.unique(folds, return_inverse=True)
         probe = probe._replace(attacked=chosen, attack=attack(encoder, heads, head[chosen], x[chosen], y[chosen]))
     step(20)
@@ -453,13 +454,11 @@ def _gains(
     return {times: curve.widened(gain, ratio) for times, gain in gains.items()}, None
 
 
-def _heads(features: np.ndarray, held: HeldScores, folds: np.ndarray, y: np.ndarray) -> list[Linear]:
+def _heads(features: np.ndarray, held: HeldScores, folds: np.ndarray, scalings: list[Scaling]) -> list[Linear]:
     """Each fold's classifier as a linear map of the features, calibrated on the scores of the other folds."""
     heads = []
-    for fold, (alpha, mean) in zip(np.unique(folds), held.fits, strict=True):
-        train = np.nonzero(folds != fold)[0]
-        weight = features[train].T @ alpha.astype(np.float32) / features.shape[1]
-        scaling = fit_scaling(held.scores[train], y[train])
+    for fold, (alpha, mean), scaling in zip(np.unique(folds), held.fits, scalings, strict=True):
+        weight = features[folds != fold].T @ alpha.astype(np.float32) / features.shape[1]
         offset = scaling.temperature * mean + scaling.offset
         heads.append(Linear(torch.from_numpy(scaling.temperature * weight).float(), torch.from_numpy(offset).float()))
     return heads

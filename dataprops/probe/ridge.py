@@ -150,17 +150,34 @@ def _fits_together(kernel: np.ndarray, target: np.ndarray, systems: list[_System
     mirrored = target.shape[1] == 2 and bool((target[:, 0] == -target[:, 1]).all())
     used = target[rows, :1] if mirrored else target[rows]
     wanted = (used[:, None] - np.stack(means)[:, : used.shape[1]]) * inside[:, :, None]
-    alpha = solve_all(own, wanted, inside, shift)
-    if alpha is None:
+    solved = solve_all(own, wanted, inside, shift)
+    if solved is None:
         return None
+    alpha, image = solved
+    if own is not kernel:
+        image = _everywhere(kernel, rows, alpha, image)
     fits: list[Fit] = []
     for i, (system, mean) in enumerate(zip(systems, means, strict=True)):
         mine = alpha[inside[:, i], i]
         mine = np.concatenate([mine, -mine], axis=1) if mirrored else mine
-        across = kernel[system.held] if own is kernel else kernel[np.ix_(system.held, rows)]
-        scores = across @ alpha[:, i]
+        scores = image[system.held, i]
         fits.append(((np.concatenate([scores, -scores], axis=1) if mirrored else scores) + mean, (mine, mean)))
     return fits
+
+
+def _everywhere(kernel: np.ndarray, rows: np.ndarray, alpha: np.ndarray, image: np.ndarray) -> np.ndarray:
+    """kernel[:, rows] @ alpha for all images [n, systems, outputs], given that of `rows` as `image`."""
+    out = np.empty((len(kernel), *alpha.shape[1:]))
+    out[rows] = image
+    flat = alpha.reshape(len(rows), -1)
+    others = np.setdiff1d(np.arange(len(kernel)), rows)
+
+    def fill(start: int) -> None:
+        some = others[start : start + ROWS]
+        out[some] = (kernel[np.ix_(some, rows)] @ flat).reshape(len(some), *alpha.shape[1:])
+
+    in_threads(fill, range(0, len(others), ROWS))
+    return out
 
 
 def _fits(kernel: np.ndarray, target: np.ndarray, systems: list[_System]) -> list[Fit]:

@@ -9,7 +9,6 @@ from dataprops.audit.workspace import Run
 from dataprops.checks.thresholds import load_thresholds
 from dataprops.findings import Context, measures
 from dataprops.findings import find as find_all
-from dataprops.findings.second_opinion import Witness, opinions
 from dataprops.properties.tables import pairs_table
 from dataprops.util.threads import one_thread
 from dataprops.util.tools import Tools
@@ -22,7 +21,6 @@ def context_of(run: Run) -> Context:
     images, pictures = files.images.read(), Pictures(run)
     probe = files.probe.read()
     neighbours, listed = files.neighbours.read(), files.near_pairs()
-    said = opinions(images, neighbours, Witness.load(files.witness)) if scanned.label_kind == "classes" else None
     found = background.collect(run)
     copies = found.copies
     return Context(
@@ -31,7 +29,7 @@ def context_of(run: Run) -> Context:
         copies=copies,
         faults=found.faults,
         told=found.told,
-        opinions=said,
+        opinions=found.opinions,
         sharpest=files.sharpest_pairs(),
         features=passed.features,
         kind=scanned.label_kind,
