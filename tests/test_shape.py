@@ -13,7 +13,6 @@ LINES, PARAMETERS = 60, 7  # of a function, without its docstring
 # keyword arguments are what a user may ask for
 ALLOWED = {
     "dataprops/distances/kernel.py": {"_mark", "_offer", "reduce_tile"},
-    "dataprops/probe/measure.py": {"run_probe"},
     "dataprops/properties/in_memory.py": {"label_sharpness", "intrinsic_dimension"},
 }
 

@@ -117,9 +117,7 @@ def _run_all(run: Run, tools: Tools, call: Call, seconds: dict[str, float]) -> N
         go(COMPUTE[: COMPUTE.index("probe")])
         background.submit(run, background.OF_NEIGHBOURS)  # runs while the probe trains
         drawn.begin(run)
-        go(("probe",))
-        background.submit(run, background.OF_PROBE)
-        go(COMPUTE[COMPUTE.index("find") :])
+        go(COMPUTE[COMPUTE.index("probe") :])
     go(TELL[:1])
     unchanged.remember(run, key)
     run.files.seconds.write(seconds)

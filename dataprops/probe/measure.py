@@ -261,7 +261,99 @@ def draw_images(n: int, most: int, seed: int) -> np.ndarray:
     return np.sort(np.random.default_rng([seed, 5]).choice(n, most, replace=False))
 
 
+class Fitted(NamedTuple):
+    """Scores of images not trained on, at each training size; `evaluate` makes the probe's results of them.
+
+    Attributes
+    ----------
+    encoder : Encoder or None
+        With x, float32 [n, c, 32, 32]; None if features were given.
+    features : float32 [n, p]
+    y : int64 [n] or float64 [n]
+        Classes 0..c-1, or numbers.
+    leak_group, folds : int64 [n]
+        Leak groups 0..g-1.
+    kernel : float64 [n, n]
+        Inner products of the features (`ridge.inner_products`).
+    target : float64 [n, outputs]
+    sizes : list of int
+        Mean number of training images.
+    scores : list of float64 [n, outputs]
+        For each size.
+    held : HeldScores
+        At the largest size.
+    scalings : list of list of Scaling
+        For each size and fold; empty for numbers, like `probabilities`.
+    probabilities : list of float64 [n, classes]
+        For each size.
+    """
+
+    encoder: Encoder | None
+    x: torch.Tensor | None
+    features: np.ndarray
+    y: np.ndarray
+    leak_group: np.ndarray
+    folds: np.ndarray
+    kernel: np.ndarray
+    target: np.ndarray
+    sizes: list[int]
+    scores: list[np.ndarray]
+    held: HeldScores
+    scalings: list[list[Scaling]]
+    probabilities: list[np.ndarray]
+
+
 @one_thread()
+def fit(
+    images: np.ndarray | torch.Tensor | None,
+    y: np.ndarray,
+    leak_group: np.ndarray,
+    *,
+    numeric: bool = False,
+    features: np.ndarray | None = None,
+    seed: int = 0,
+    advance: Advance | None = None,
+) -> Fitted:
+    """Train on all but each fold, at all training sizes; parameters as for `run_probe`."""
+    step = advance or (lambda _: None)
+    encoder = x = None
+    if features is None:
+        assert images is not None
+        x = images if isinstance(images, torch.Tensor) else shrink(images)
+        encoder, features = fit_encoder(x, seed)
+    step(30)
+    _, leak_group = np.unique(leak_group, return_inverse=True)
+    strata = strata_of(y, numeric=numeric)
+    target = ((y - y.mean()) / y.std())[:, None] if numeric else targets(y, int(y.max()) + 1)
+    folds = assign_folds(strata, leak_group, fold_count(len(y)), seed)
+    kernel = inner_products(features)
+    step(10)
+    sizes, scores, held = _at_all_sizes(kernel, target, strata, leak_group, folds, seed, step)
+    scalings = [] if numeric else [fold_scalings(one, y, folds) for one in scores]
+    probabilities = [] if numeric else [rescaled(one, folds, own) for one, own in zip(scores, scalings, strict=True)]
+    return Fitted(
+        encoder, x, features, y, leak_group, folds, kernel, target, sizes, scores, held, scalings, probabilities
+    )
+
+
+@one_thread()
+def evaluate(fitted: Fitted, seed: int = 0, attacked: int = ATTACKED, advance: Advance | None = None) -> Probe:
+    """Error, learning curve and attack, with intervals; parameters as for `run_probe`."""
+    step = advance or (lambda _: None)
+    weights = bootstrap_weights(int(fitted.leak_group.max()) + 1, seed)
+    ratio = training_ratio(len(np.unique(fitted.folds)))
+    results = _of_classes if fitted.probabilities else _of_numbers
+    probe = results(fitted, weights, ratio)._replace(kernel=fitted.kernel, strength=fitted.held.strength)
+    step(10)
+    if fitted.probabilities and fitted.encoder is not None and fitted.x is not None:
+        chosen = draw_images(len(fitted.y), attacked, seed)
+        _, head = np.unique(fitted.folds, return_inverse=True)
+        tried = attack(fitted.encoder, _heads(fitted), head[chosen], fitted.x[chosen], fitted.y[chosen])
+        probe = probe._replace(attacked=chosen, attack=tried)
+    step(20)
+    return probe
+
+
 def run_probe(
     images: np.ndarray | torch.Tensor | None,
     y: np.ndarray,
@@ -271,7 +363,6 @@ def run_probe(
     features: np.ndarray | None = None,
     seed: int = 0,
     attacked: int = ATTACKED,
-    advance: Advance | None = None,
 ) -> Probe:
     """Run the whole probe.
 
@@ -288,41 +379,8 @@ def run_probe(
     seed : int
     attacked : int
         Maximum number of images to attack.
-    advance : callable, optional
-        Progress callback, called with completed hundredths of the work.
     """
-    step = advance or (lambda _: None)
-    encoder = x = None
-    if features is None:
-        assert images is not None
-        x = images if isinstance(images, torch.Tensor) else shrink(images)
-        encoder, features = fit_encoder(x, seed)
-    step(30)
-    _, leak_group = np.unique(leak_group, return_inverse=True)
-    strata = strata_of(y, numeric=numeric)
-    classes = 0 if numeric else int(y.max()) + 1
-    target = ((y - y.mean()) / y.std())[:, None] if numeric else targets(y, classes)
-    folds = assign_folds(strata, leak_group, fold_count(len(y)), seed)
-    kernel = inner_products(features)
-    step(10)
-    sizes, scores, held_all = _at_all_sizes(kernel, target, strata, leak_group, folds, seed, step)
-    strength = held_all.strength
-    weights = bootstrap_weights(int(leak_group.max()) + 1, seed)
-    ratio = training_ratio(len(np.unique(folds)))
-    if numeric:
-        probe = _of_numbers(sizes, scores, target, leak_group, folds, weights, ratio)
-        return probe._replace(kernel=kernel, strength=strength)
-    scalings = [fold_scalings(s, y, folds) for s in scores]
-    held = [rescaled(s, folds, own) for s, own in zip(scores, scalings, strict=True)]
-    probe = _of_classes(sizes, held, y, leak_group, folds, weights, ratio)._replace(kernel=kernel, strength=strength)
-    step(10)
-    if encoder is not None and x is not None:
-        chosen = draw_images(len(y), attacked, seed)
-        heads = _heads(features, held_all, folds, scalings[-1])
-        _, head = np.unique(folds, return_inverse=True)
-        probe = probe._replace(attacked=chosen, attack=attack(encoder, heads, head[chosen], x[chosen], y[chosen]))
-    step(20)
-    return probe
+    return evaluate(fit(images, y, leak_group, numeric=numeric, features=features, seed=seed), seed, attacked)
 
 
 def strata_of(y: np.ndarray, *, numeric: bool) -> np.ndarray:
@@ -361,15 +419,8 @@ def _lacks(strata: np.ndarray, subset: np.ndarray, folds: np.ndarray) -> bool:
     return any(len(np.unique(strata[subset & (folds != fold)])) < len(np.unique(strata)) for fold in np.unique(folds))
 
 
-def _of_classes(
-    sizes: list[int],
-    held: list[np.ndarray],
-    y: np.ndarray,
-    leak_group: np.ndarray,
-    folds: np.ndarray,
-    weights: np.ndarray,
-    ratio: float,
-) -> Probe:
+def _of_classes(fitted: Fitted, weights: np.ndarray, ratio: float) -> Probe:
+    held, y, leak_group, folds = fitted.probabilities, fitted.y, fitted.leak_group, fitted.folds
     p, classes = held[-1], held[-1].shape[1]
     predicted = p.argmax(1)
     losses = np.stack([log_losses(h, y) for h in held], axis=1)
@@ -380,11 +431,11 @@ def _of_classes(
         error = error._replace(high=zero_events_high(weights.shape[1]))
     points = [
         CurvePoint(n, float((h.argmax(1) != y).mean()), float(loss))
-        for n, h, loss in zip(sizes, held, losses.mean(0), strict=True)
+        for n, h, loss in zip(fitted.sizes, held, losses.mean(0), strict=True)
     ]
     own = p[np.arange(len(y)), y]
     other = np.where(np.arange(classes) == y[:, None], -1.0, p).max(1)
-    gains, withheld = _gains(sizes, losses, int(wrong.sum()), weights, leak_group, ratio)
+    gains, withheld = _gains(fitted.sizes, losses, int(wrong.sum()), weights, leak_group, ratio)
     confusion = np.zeros((classes, classes), np.int64)
     np.add.at(confusion, (y, predicted), 1)
     return Probe(
@@ -407,16 +458,9 @@ def _of_classes(
     )
 
 
-def _of_numbers(
-    sizes: list[int],
-    scores: list[np.ndarray],
-    target: np.ndarray,
-    leak_group: np.ndarray,
-    folds: np.ndarray,
-    weights: np.ndarray,
-    ratio: float,
-) -> Probe:
-    squares = np.stack([(s[:, 0] - target[:, 0]) ** 2 for s in scores], axis=1)
+def _of_numbers(fitted: Fitted, weights: np.ndarray, ratio: float) -> Probe:
+    target, sizes, leak_group, folds = fitted.target, fitted.sizes, fitted.leak_group, fitted.folds
+    squares = np.stack([(s[:, 0] - target[:, 0]) ** 2 for s in fitted.scores], axis=1)
     points = [CurvePoint(n, float(miss), float("nan")) for n, miss in zip(sizes, squares.mean(0), strict=True)]
     gains, withheld = _gains(sizes, squares, len(target), weights, leak_group, ratio)
     return Probe(
@@ -454,11 +498,13 @@ def _gains(
     return {times: curve.widened(gain, ratio) for times, gain in gains.items()}, None
 
 
-def _heads(features: np.ndarray, held: HeldScores, folds: np.ndarray, scalings: list[Scaling]) -> list[Linear]:
+def _heads(fitted: Fitted) -> list[Linear]:
     """Each fold's classifier as a linear map of the features, calibrated on the scores of the other folds."""
-    heads = []
-    for fold, (alpha, mean), scaling in zip(np.unique(folds), held.fits, scalings, strict=True):
-        weight = features[folds != fold].T @ alpha.astype(np.float32) / features.shape[1]
+    heads, features = [], fitted.features
+    for fold, (alpha, mean), scaling in zip(
+        np.unique(fitted.folds), fitted.held.fits, fitted.scalings[-1], strict=True
+    ):
+        weight = features[fitted.folds != fold].T @ alpha.astype(np.float32) / features.shape[1]
         offset = scaling.temperature * mean + scaling.offset
         heads.append(Linear(torch.from_numpy(scaling.temperature * weight).float(), torch.from_numpy(offset).float()))
     return heads

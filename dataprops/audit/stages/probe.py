@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 import torch
 
-from dataprops.audit import feature_space, since
+from dataprops.audit import background, feature_space, since
 from dataprops.audit.pictures import Pictures
 from dataprops.audit.records import Probed
 from dataprops.audit.workspace import Run
@@ -67,17 +67,13 @@ def _train(
     names, y = (None, part["y"].to_numpy(float)) if numeric else codes_of(part)
     with one_thread():
         x = torch.cat([shrink(pixels) for _, pixels in Pictures(run).blocks(part["image"].to_numpy())])
+    own, seed = leak_group[at], run.config.seed
     with tools.progress("training the probe", 100, "%") as advance, one_thread():
-        found = measure.run_probe(x, y, leak_group[at], numeric=numeric, seed=run.config.seed, advance=advance)
-        if names is not None and found.probabilities is not None and found.kernel is not None:
-            image = part["image"].to_numpy(np.int64)
-            own, seed = leak_group[at], run.config.seed
-            voters = most_alike(found.kernel, own)
-            alike = np.where(voters >= 0, image[voters], -1)
-            curved = measure.held_out_curved(found.kernel, y, found.fold, own, seed)
-            linear = measure.held_out_averaged(found.probabilities, found.kernel, y, own, found.strength, seed)
-            described = measure.held_out_described(_descriptions(run, image, x), y, found.fold, own, seed)
-            Witness(image, names, found.probabilities, alike, curved, linear, described).save(files.witness)
+        fitted = measure.fit(x, y, own, numeric=numeric, seed=seed, advance=advance)
+        if names is not None:
+            _witness(run, fitted, part["image"].to_numpy(np.int64), names, x, own).save(files.witness)
+            background.submit(run, background.OF_PROBE)  # runs while the classifier is evaluated
+        found = measure.evaluate(fitted, seed, advance=advance)
     told = record.summary_of(found, y, names, grouped_by(part), notes) | {"n_total": len(usable)}
     if told["attack"]:
         told["attack"]["k_mean"] = finite(part["sharpness"].mean())  # beside the probe's own gradient: mean K_j
@@ -85,6 +81,23 @@ def _train(
     files.probe.write(record.table_of(found, part["image"].to_numpy(), y, names, leak_group[at]))
     with one_thread():
         since.write_change(run, since.Trained(found, part, y, names, leak_group[at]))
+
+
+def _witness(
+    run: Run, fitted: measure.Fitted, image: np.ndarray, names: list[str], x: torch.Tensor, leak_group: np.ndarray
+) -> Witness:
+    """Opinions of classifiers that were not trained on these images (`x`: at 32 x 32)."""
+    p, kernel, y, fold, seed = fitted.probabilities[-1], fitted.kernel, fitted.y, fitted.folds, run.config.seed
+    voters = most_alike(kernel, leak_group)
+    return Witness(
+        image,
+        names,
+        p,
+        np.where(voters >= 0, image[voters], -1),
+        curved=measure.held_out_curved(kernel, y, fold, leak_group, seed),
+        averaged=measure.held_out_averaged(p, kernel, y, leak_group, fitted.held.strength, seed),
+        described=measure.held_out_described(_descriptions(run, image, x), y, fold, leak_group, seed),
+    )
 
 
 def _descriptions(run: Run, image: np.ndarray, x: torch.Tensor) -> list[torch.Tensor]:
