@@ -95,7 +95,7 @@ def test_unchanged_files_say_so(audited):
     assert told["withheld"] or (told["low"] == told["high"] == 0 and "are the same as in run" in told["sentence"])
 
 
-@pytest.mark.parametrize("moved, told", [(4e-7, 0.0), (-4e-7, 0.0), (4e-5, 4e-5)])
+@pytest.mark.parametrize("moved, told", [(4e-5, 0.0), (-4e-5, 0.0), (4e-4, 4e-4)])
 def test_rounding_between_versions_is_no_change_of_the_same_files(moved, told):
     change = Prediction("log_loss_change", moved, moved / 2, moved * 2, "nats", "", "", significant=True)
     kept = check._unchanged(change, "before")

@@ -1,9 +1,10 @@
 """Searches in images and files, run in the helper process (`util.helper`) while the main process compares pairs and trains the probe.
 
 Parts that need the file table and canonical images are submitted as soon as those exist (`OF_IMAGES`), parts that also need
-neighbours later (`OF_NEIGHBOURS`), and what needs the classifier's predictions last (`OF_PROBE`). `submit` hands them over, `collect` returns the results. Parts that were
-never submitted, or whose helper died, run in the main process, with the same result. While collecting, the main process takes back
-parts that the helper has not started, the last first, except `ITS_OWN`, for which only the helper has loaded the libraries.
+neighbours later (`OF_NEIGHBOURS`), and what needs the classifier's predictions last (`OF_PROBE`). `submit` hands them over, `collect`
+returns the results. Parts that were never submitted, or whose helper died, run in the main process, with the same result. While
+collecting, the main process takes back parts that the helper has not started, the last first, except `ITS_OWN`, for which only the
+helper has loaded the libraries.
 """
 
 from __future__ import annotations
