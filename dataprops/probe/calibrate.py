@@ -46,7 +46,9 @@ class _CrossEntropy:
         wanted = np.repeat(rest[:, None], classes, axis=1)
         wanted[np.arange(n), y] = right
         self.scores, self.total = scores, wanted.sum(1)
-        self.sums = np.concatenate([[(wanted * scores).sum()], wanted.sum(0)])  # all of the targets that the value needs
+        self.sums = np.concatenate(
+            [[(wanted * scores).sum()], wanted.sum(0)]
+        )  # all of the targets that the value needs
 
     def at(self, x: np.ndarray) -> tuple[float, np.ndarray]:
         """The value, and the probabilities [n, classes] times each image's total target."""
@@ -122,7 +124,10 @@ def fold_scalings(scores: np.ndarray, y: np.ndarray, folds: np.ndarray) -> list[
     every = _CrossEntropy(scores, y)
     start = _fitted(every, np.concatenate([[2.0], np.zeros(scores.shape[1])]))
     curvature = every.curvature(every.at(start)[1])
-    found = [_fitted(_CrossEntropy(scores[kept], y[kept]), start, curvature) for kept in (folds != f for f in np.unique(folds))]
+    found = [
+        _fitted(_CrossEntropy(scores[kept], y[kept]), start, curvature)
+        for kept in (folds != f for f in np.unique(folds))
+    ]
     return [Scaling(float(x[0]), x[1:]) for x in found]
 
 
