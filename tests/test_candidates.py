@@ -172,7 +172,7 @@ def turn(image: np.ndarray, symmetry: int) -> np.ndarray:
 
 def test_coefficients_are_the_lowest_of_the_cosine_transform_without_the_mean():
     thumbs = pictures(5, 64)
-    found = candidates.coefficients(thumbs, WHOLE)
+    found = candidates.coefficients(thumbs, [WHOLE])[WHOLE]
     small = thumbs.reshape(5, 16, 4, 16, 4).mean((2, 4))
     plain = dctn(small, type=2, axes=(1, 2))[:, :8, :8] / 4
     plain[:, 0, 0] = 0
@@ -187,16 +187,16 @@ def test_coefficients_are_the_lowest_of_the_cosine_transform_without_the_mean():
 def test_coefficients_of_a_window_are_those_of_the_part_that_it_shows(window):
     thumbs = pictures(4, 160)
     left, top, right, bottom = (round(160 * edge) for edge in window)
-    part = candidates.coefficients(np.ascontiguousarray(thumbs[:, top:bottom, left:right]), WHOLE)
-    np.testing.assert_allclose(candidates.coefficients(thumbs, window), part, atol=1e-5)
+    part = candidates.coefficients(np.ascontiguousarray(thumbs[:, top:bottom, left:right]), [WHOLE])[WHOLE]
+    np.testing.assert_allclose(candidates.coefficients(thumbs, [window])[window], part, atol=1e-5)
 
 
 @pytest.mark.parametrize("symmetry", range(8))
 def test_coefficients_are_turned_as_the_picture_is(symmetry):
     thumbs = pictures(3)
     made = np.stack([turn(image, symmetry) for image in thumbs])
-    found = candidates.turned(candidates.coefficients(thumbs, WHOLE), symmetry)
-    np.testing.assert_allclose(found, candidates.coefficients(np.ascontiguousarray(made), WHOLE), atol=1e-5)
+    found = candidates.turned(candidates.coefficients(thumbs, [WHOLE])[WHOLE], symmetry)
+    np.testing.assert_allclose(found, candidates.coefficients(np.ascontiguousarray(made), [WHOLE])[WHOLE], atol=1e-5)
 
 
 @pytest.mark.parametrize("level", [0, 90, 255])

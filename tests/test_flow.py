@@ -106,7 +106,7 @@ def test_copies_of_pictures_too_small_to_align_are_not_handed_to_the_helper(tmp_
     monkeypatch.setattr(helper, "submit", lambda *arguments, **_: sent.append(arguments))
     for size in (LEAST_SIDE - 1, LEAST_SIDE):
         run_of = SimpleNamespace(run_id=f"of {size}", work=tmp_path, config=SimpleNamespace(size=size))
-        background.prepare(size)
+        background.prepare(size, 100)
         background.submit(run_of, background.OF_NEIGHBOURS)
         background.drop(run_of)
     imported = [arguments[2] for arguments in sent if arguments[1] == "import_all"]

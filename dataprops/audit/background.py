@@ -67,9 +67,11 @@ def _aligned(size: int) -> bool:
     return size >= LEAST_SIDE
 
 
-def prepare(size: int) -> None:
-    """Have the helper, if there is one, import the libraries for images of this side length."""
+def prepare(size: int, images: int) -> None:
+    """Have the helper, if there is one, load what it needs for this many images of this side length."""
     helper.imports(*USES, *(OF_COPIES if _aligned(size) else ()))
+    if _aligned(size):
+        helper.submit("dataprops.findings.partners", "load", images)
 
 
 def submit(run: Run, parts: Sequence[str]) -> None:

@@ -107,7 +107,7 @@ def _run_all(run: Run, tools: Tools, call: Call, seconds: dict[str, float]) -> N
         seconds |= dict.fromkeys(COMPUTE, 0.0)
     else:
         kernels.begin()
-        background.prepare(run.config.size)
+        background.prepare(run.config.size, run.files.decoded.read().n_readable)
         background.submit(run, background.OF_IMAGES)  # runs while pairs are compared
         begin = time.perf_counter()
         under_way.stage(COMPUTE[0])

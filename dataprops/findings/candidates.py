@@ -13,6 +13,7 @@ usually are in that view. Nothing is decided here: `align` compares the images.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -28,6 +29,7 @@ KEPT = 5  # candidates per image
 CLOSER = 0.45  # maximum 1 - cosine of a candidate, relative to the usual one of best partners in that view
 FLAT = 0.25  # grey levels (RMS) of the lowest cosines, below which they are rounding error
 STEP = 512  # rows compared at once
+FEW = 32  # images whose coefficients are made at once, within a core's cache
 BORDER_LEVELS = 6  # maximum deviation from the mean of a border line's pixels, grey levels
 BORDER_ODD = 0.02  # fraction of its pixels that may deviate more
 BORDERS = 3  # nested borders: a frame around an image with its own margin
@@ -200,22 +202,28 @@ def cosine_rows(side: int, low: float, high: float) -> np.ndarray:
     return (np.cos(np.pi * k * (2 * x + 1) / (2 * inner)) @ mean).astype(np.float32)
 
 
-def coefficients(thumbs: np.ndarray, window: Window) -> np.ndarray:
-    """Contrast-normalised coefficients of a window, float32 [n, 8, 8] (row frequency, column frequency); [:, 0, 0] is 0.
+def coefficients(thumbs: np.ndarray, windows: Sequence[Window]) -> dict[Window, np.ndarray]:
+    """Contrast-normalised coefficients of each window, float32 [n, 8, 8] (row frequency, column frequency); [:, 0, 0] is 0.
 
-    All are 0 for a blank window, since blank windows of any two images are equal.
+    All are 0 for a blank window, since blank windows of any two images are equal. Windows share rows and columns, so the products
+    are made once for each of those.
     """
-    side = thumbs.shape[1]
-    across = torch.from_numpy(cosine_rows(side, window[0], window[2]))
-    down = torch.from_numpy(cosine_rows(side, window[1], window[3]))
-    out = np.empty((len(thumbs), ORDER, ORDER), np.float32)
-    for start in range(0, len(thumbs), STEP):
-        part = torch.from_numpy(thumbs[start : start + STEP].astype(np.float32, copy=False))
-        out[start : start + STEP] = (down @ part @ across.T).numpy()
-    out[:, 0, 0] = 0
-    norm = np.sqrt((out * out).sum((1, 2), keepdims=True))
-    flat = norm < FLAT * 2 * ORDER**2  # norm of a cosine in both directions, summed over 16 x 16 values
-    return np.where(flat, 0, out / np.maximum(norm, 1e-6))
+    n, side, _ = thumbs.shape
+    spans = sorted({(w[0], w[2]) for w in windows} | {(w[1], w[3]) for w in windows})
+    place = {span: slice(ORDER * i, ORDER * (i + 1)) for i, span in enumerate(spans)}
+    matrix = torch.from_numpy(np.concatenate([cosine_rows(side, *span) for span in spans]))
+    out = {window: np.empty((n, ORDER, ORDER), np.float32) for window in windows}
+    for start in range(0, n, FEW):
+        part = torch.from_numpy(thumbs[start : start + FEW].astype(np.float32, copy=False))
+        every = (matrix @ (part @ matrix.T)).numpy()
+        for window, coef in out.items():
+            coef[start : start + FEW] = every[:, place[window[1], window[3]], place[window[0], window[2]]]
+    for window, coef in out.items():
+        coef[:, 0, 0] = 0
+        norm = np.sqrt((coef * coef).sum((1, 2), keepdims=True))
+        flat = norm < FLAT * 2 * ORDER**2  # norm of a cosine in both directions, summed over 16 x 16 values
+        out[window] = np.where(flat, 0, coef / np.maximum(norm, 1e-6))
+    return out
 
 
 def turned(coef: np.ndarray, symmetry: int) -> np.ndarray:
@@ -284,11 +292,12 @@ def candidate_pairs(thumbs: np.ndarray) -> Candidates:
     bordered = np.nonzero(np.abs(boxes).min(1) < 1)[0]
     content = boxed(thumbs[bordered], boxes[bordered])
     grey = thumbs.astype(np.float32)
-    coef = {}
-    for window, within in {(w, view.content) for view in VIEWS for w in (view.a, view.b)}:
-        coef[window, within] = coefficients(grey, window)
-        if within:  # for the other images, the content is the whole image
-            coef[window, within][bordered] = coefficients(content, window)
+    windows = {within: {w for v in VIEWS if v.content == within for w in (v.a, v.b)} for within in (False, True)}
+    whole = coefficients(grey, sorted(windows[False] | windows[True]))
+    coef = {(window, False): whole[window] for window in windows[False]}
+    for window, inner in coefficients(content, sorted(windows[True])).items():
+        coef[window, True] = whole[window].copy()  # for the other images, the content is the whole image
+        coef[window, True][bordered] = inner
     mean = {window: value.mean(0) for window, value in coef.items()}
     spread = np.sqrt(coef[WHOLE, False].var(0))
     spread = np.sqrt(spread * spread.T)  # the same for an image and its transpose

@@ -63,6 +63,13 @@ def close_partners(a: torch.Tensor, b: torch.Tensor, closer: float) -> tuple[np.
     return np.concatenate([some, row]), np.concatenate([first, partner]), len(some)
 
 
+def load(images: int) -> None:
+    """Load the compiled kernels, which takes most of a second, if so many images need them."""
+    if images >= SMALL:
+        some = torch.eye(4)
+        within(some, some, np.array([0, 4]), 0.1)
+
+
 def _limit(apart: np.ndarray, usual: float) -> np.ndarray:
     """Usual 1 - cosine for each row, from that of its best partner in each block [m, blocks]."""
     return np.minimum(max(usual, 1e-4), np.sort(apart, axis=1)[:, -1 - (apart.shape[1] > 3)])

@@ -149,7 +149,7 @@ def _fill_shards(
         )
     missing = sum(len(batch.keys) for batch in batches)
     if missing:
-        background.prepare(preprocess.size)  # the helper would have nothing to do
+        background.prepare(preprocess.size, len(keys))  # the helper would have nothing to do
         carried = zip(source.read_ahead(batch.keys for batch in batches), batches, strict=True)
         pieces = ((bearer, batch, preprocess, str(folder), memory, tools.workers, kept) for bearer, batch in carried)
         with tools.progress("decoding", missing, "images") as advance:
