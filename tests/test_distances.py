@@ -167,7 +167,7 @@ def test_products_begin_before_all_strips_are_on_the_device(monkeypatch, split):
 
 
 @pytest.mark.parametrize("route", sorted(product.ROUTES))
-@pytest.mark.parametrize("features", [1, 2, 7, 1023, 1025, 131_071, 131_072, 150_528])
+@pytest.mark.parametrize("features", [1, 2, 7, 1023, 1025, 131_071, 131_072, 150_528, 262_017, 362 * 362 * 3])
 @pytest.mark.parametrize("shape", [(1, 1), (1, 2), (3, 5)])
 def test_products_are_exact_at_the_corners(route, features, shape):
     m, n = shape

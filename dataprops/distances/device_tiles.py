@@ -91,7 +91,7 @@ def _reach(state: TorchState, near2: float) -> Tensor:
 
 def _close(d2: Tensor, reach_a: Tensor, reach_b: Tensor | None) -> Tensor:
     """Pairs within reach of their row or their column."""
-    top = torch.iinfo(d2.dtype).max
+    top = min(torch.iinfo(d2.dtype).max, 2**62)  # exact as float64: 2^63 - 1 would be rounded up and overflow
 
     def whole(reach: Tensor) -> Tensor:  # rounding down is exact, since d2 is an integer
         return reach.floor().clamp(-1, top).to(d2.dtype)

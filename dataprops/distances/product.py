@@ -77,7 +77,7 @@ def product(a: Tensor, b: Tensor, route: str) -> Tensor:
     multiply = ROUTES[route]
     if a.shape[1] <= INT32_FEATURES:
         return multiply(a, b)
-    parts = -(-a.shape[1] // INT32_FEATURES)
+    parts = -(-a.shape[1] // (INT32_FEATURES // 64 * 64))  # else rounding the width up to 64 could exceed the limit
     width = -(-a.shape[1] // (parts * 64)) * 64
     total = torch.zeros(a.shape[0], b.shape[0], dtype=torch.int64, device=a.device)
     for start in range(0, a.shape[1], width):
