@@ -13,6 +13,7 @@ import pytest
 
 from dataprops.checks import data_docs
 from dataprops.distances.kernel import EMPTY
+from dataprops.findings.without_copies import dimension_without_copies
 from dataprops.laws import calibrations, forecast
 from dataprops.laws.change import alarm_score, preprocessing_differs
 from dataprops.probe import curve, measure, space
@@ -485,3 +486,23 @@ def test_scaling_to_the_peak_changes_nothing_where_nearly_all_reach_it(peaks: li
     assert (reason is None) == (share >= calibrations.FULL_FRACTION)
     narrow = record | {"preprocess": record["preprocess"] | {"range": (0, 200)}}
     assert calibrations.reason_not_applicable(calibration, narrow, np.full(20, 255)) is not None
+
+
+# --- the dimension without near-copies -----------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("images", [49, 50])
+def test_the_dimension_without_copies_takes_fifty_images_of_which_each_has_its_neighbours_left(images: int) -> None:
+    apart = np.sort(np.random.default_rng(0).uniform(1, 2, (images, 6)), axis=1)
+    rows = [(i, (i + j + 1) % images, apart[i, j]) for i in range(images) for j in range(6 if i else 5)]
+    rows += [(i, images, 0.5) for i in range(images)] + [(images, i, 0.5) for i in range(9)]  # the later one of a pair
+    rows += [(i, (i + 8) % images, 0.0) for i in range(9)]  # no distance
+    neighbours = pd.DataFrame(rows, columns=["image", "neighbour", "distance"])
+    table = pd.DataFrame({"image": range(images + 1), "duplicate_of": range(images + 1)})
+    found = dimension_without_copies(table, neighbours, pd.DataFrame({"a": [0], "b": [images]}))
+    if images < 50:
+        assert found is None
+        return
+    logs = np.log(apart[:, 4:5] / apart[:, :4])  # the first image has five neighbours, so each has five
+    assert found is not None and found["without_copies_k"] == 5
+    assert found["without_copies_mle"] == pytest.approx(4 / logs.sum(axis=1).mean())
