@@ -2,8 +2,9 @@
 
 `dataprops serve` operates the datasets, each with a daily schedule and a channel. On each simulated day every dataset has an
 audit: its results are linked from a real one, its run is made at the server with the states that a run passes through, and some
-alerts open and close. `serve` itself tells them, by events, `deliver` runs and its looks. Printed after each fifth day: the memory
-of `serve` and of the server, the size of the database; at the end messages, each once, what is open, what schedules planned.
+alerts open and close. `serve` itself tells them, by events, `deliver` runs and its looks. Printed after each day: memory and CPU
+seconds of `serve` and of the server, the size of the database, what was told (each fifth day waits for all of it); at the end the
+messages, each once, what is open, the runs by their states, what schedules planned.
 """
 
 from __future__ import annotations
@@ -47,6 +48,7 @@ tell = ["hook"]
 """
 FLOWS: dict[str, str] = {}  # of deployments
 BUSY: Counter[str] = Counter()  # answers of a server whose database was locked
+FLOW_NAMES = ("audit", "deliver")
 PASSED = ("PENDING", "RUNNING", "COMPLETED")  # states of a run
 
 
@@ -107,9 +109,10 @@ def month(base: Path, datasets: int, days: int, share: float, seed: int = 0) -> 
                 return not any(load_state(store, name)["outbox"] for name in names)
 
             def look(day: int) -> None:
-                until(told, f"the messages of day {day}", 3600)
                 files = sum(file.stat().st_size for file in (base / "prefect").glob("prefect.db*"))
-                memory = [psutil.Process(one.pid).memory_info().rss for one in (serving, server.process) if one]
+                both = [psutil.Process(one.pid) for one in (serving, server.process) if one]
+                memory = [one.memory_info().rss for one in both]
+                used = [sum(one.cpu_times()[:2]) for one in both]
                 looked.append(
                     {
                         "day": day,
@@ -117,6 +120,9 @@ def month(base: Path, datasets: int, days: int, share: float, seed: int = 0) -> 
                         "MiB of serve": round(memory[0] / 2**20, 1),
                         "MiB of the server": round(memory[1] / 2**20, 1),
                         "MiB of the database": round(files / 2**20, 2),
+                        "CPU seconds of serve": round(used[0]),
+                        "CPU seconds of the server": round(used[1]),
+                        "changed": changed.total(),
                         "told": len(inbox.messages),
                     }
                 )
@@ -132,9 +138,10 @@ def month(base: Path, datasets: int, days: int, share: float, seed: int = 0) -> 
                     settle(store, name, now, run["run_id"], run["created"])
                     finished(server, places[name], f"{name} day {day}")
                 if day % 5 == 0 or day == days:
-                    look(day)
+                    until(told, f"the messages of day {day}", 3600)
+                look(day)
             planned = patiently(server, "/flow_runs/count", {"flow_runs": {"state": {"type": {"any_": ["SCHEDULED"]}}}})
-            runs = Counter(run["state_type"].lower() for flow in ("audit", "deliver") for run in server.runs(flow))
+            runs = Counter(f"{flow}: {run['state_name'].lower()}" for flow in FLOW_NAMES for run in server.runs(flow))
     finally:
         if server.process is not None:
             end(server.process)
