@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from itertools import combinations
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -177,3 +178,59 @@ def test_directions_that_depend_on_each_other_are_one_and_none_at_all_are_no_bas
     directions[:7] = 0
     products = basis_choice.products_of(directions, pool(codes, norm, 1), norm)
     assert basis_choice.make_basis(directions, products, 8) == (None, None)
+
+
+class Chosen(SimpleNamespace):
+    """What is looked at of a basis."""
+
+    def _replace(self, **more):
+        return Chosen(**vars(self) | more)
+
+
+@pytest.mark.parametrize(
+    ("n", "place", "kept", "looked", "coordinates"),
+    [
+        (400, 2, 90, {8: 0.5, 16: 0.25, 32: 0.25}, 16),
+        (400, 2, 91, {8: 0.25, 16: 0.125, 32: 0.0}, 8),  # equal work: the narrower
+        (10**6, 1, 0, {8: 0.875, 16: 0.75, 32: 0.25}, 32),
+        (3, 39, 90, {8: 0.875, 16: 0.75, 32: 0.5}, None),  # as much work as all products
+    ],
+)
+def test_the_width_of_the_least_work_is_chosen(n, place, kept, looked, coordinates, monkeypatch):
+    seen = {}
+    bounds = np.ones((10, 10))
+    bounds.ravel()[:kept] = 0.5
+    replaced = {
+        "factors": lambda features: [4, 1],
+        "pool": lambda rows, norm, factor: SimpleNamespace(codes=factor),
+        "within_reach": lambda others, norm, at: seen.update(place=at) or np.full((10, 10), 0.5),
+        "_picture_bounds": lambda picture: bounds,
+        "principal_directions": lambda codes, count: seen.update(factor=codes, count=count),
+        "products_of": lambda directions, others, norm: others.codes,
+        "make_basis": lambda directions, products, count: (Chosen(axis=range(count)), count),
+        "trial": lambda basis, along, products, reach: along,
+        "choose_levels": lambda passed, by, features: ((passed, by, features), looked[passed]),
+    }
+    for name, function in replaced.items():
+        monkeypatch.setattr(basis_choice, name, function)
+    others = torch.zeros(40, 64, dtype=torch.int8)
+    basis = basis_choice.choose_basis(others, np.zeros(40), others, np.zeros(40), 32, n)
+    assert seen == {"place": place, "factor": 4 if kept <= 90 else 1, "count": 32}
+    if coordinates is None:
+        assert basis is None
+    else:
+        assert basis is not None and len(basis.axis) == coordinates
+        assert basis.levels == (coordinates, {4: kept / 100}, 64)
+    monkeypatch.setattr(basis_choice, "make_basis", lambda *_: (None, None))
+    assert basis_choice.choose_basis(others, np.zeros(40), others, np.zeros(40), 32, n) is None
+
+
+@pytest.mark.parametrize("factor", [1, 2])
+def test_products_are_in_units_of_the_small_pictures(factor):
+    codes, norm = shifted(structured(20, 64, 3, 5.0, 0))
+    small = pool(codes, norm, factor)
+    directions = small.codes[:4]
+    found = basis_choice.products_of(directions, small, norm)
+    wide = directions.double()
+    assert torch.equal(found.gram, wide @ wide.T) and found.cross.shape == (20, 4)
+    assert np.array_equal(found.norm, norm / factor**2) and found.factor == factor
