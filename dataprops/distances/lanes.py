@@ -10,6 +10,7 @@ from collections.abc import Callable
 from typing import Any, cast
 
 from llvmlite import ir
+from llvmlite.binding import get_host_cpu_features
 from numba import types
 from numba.core import cgutils
 from numba.extending import intrinsic
@@ -191,8 +192,7 @@ def close_lanes(typing: Any, g: Any, columns: Any, place: Any, of_row: Any, rise
         close = _is_close(builder, product, of_row, here, rise)
         names = _spread(builder, NUMBERS, builder.trunc(builder.add(name, start), INT32))
         names = builder.add(names, ir.Constant(NUMBERS, list(range(LANES))))
-        at = builder.gep(columns_out, [found])
-        _called(builder, f"llvm.masked.compressstore.v{LANES}i32", ir.VoidType(), [names, at, close])
+        _store_chosen(builder, names, close, builder.gep(columns_out, [found]))
         at = builder.bitcast(builder.gep(rows_out, [found]), NUMBERS.as_pointer())
         builder.store(this_row, at, align=4)
         bits = builder.bitcast(close, ir.IntType(LANES))
@@ -209,6 +209,17 @@ def close_lanes(typing: Any, g: Any, columns: Any, place: Any, of_row: Any, rise
         return total
 
     return signature, generate
+
+
+def _store_chosen(builder: Any, numbers: Any, chosen: Any, place: Any) -> None:
+    """Store the chosen lanes one after another; up to `LANES` numbers beyond them may be overwritten."""
+    if get_host_cpu_features().get("avx512f"):
+        # in a register first: stored at once, it takes Zen 4 a hundred cycles
+        kind = f"llvm.x86.avx512.mask.compress.v{LANES}i32"
+        packed = _called(builder, kind, NUMBERS, [numbers, _constant(NUMBERS, 0), chosen])
+        builder.store(packed, builder.bitcast(place, NUMBERS.as_pointer()), align=4)
+    else:
+        _called(builder, f"llvm.masked.compressstore.v{LANES}i32", ir.VoidType(), [numbers, place, chosen])
 
 
 def _is_close(builder: Any, product: Any, row: list[Any], columns: list[Any], rise: list[Any]) -> Any:
