@@ -13,69 +13,30 @@ from typing import NamedTuple
 
 import pandas as pd
 
+from dataprops.util.names import word_table
+
 # Suffixes of files that accompany images: listed and counted, but never a cause of an alert
 COMPANIONS = frozenset(
     f".{ending}"
-    for ending in (
-        *(
-            "bib",
-            "bz2",
-            "cfg",
-            "class",
-            "cls",
-            "csv",
-            "label",
-            "lbl",
-            "target",
-            "db",
-            "doc",
-            "docx",
-            "gz",
-            "h5",
-            "hdf5",
-            "hdr",
-            "htm",
-            "html",
-        ),
-        *("ini", "ipynb", "json", "jsonl", "ndjson", "lock", "log", "mat", "md", "mha", "mhd", "nii", "npy", "npz"),
-        *("names", "nrrd", "parquet", "pdf", "pickle", "pkl", "ps1", "pt", "pth", "py", "rst", "sh", "tar"),
-        *(
-            "lst",
-            "m",
-            "ods",
-            "manifest",
-            "tcia",
-            "tex",
-            "tfrec",
-            "tfrecord",
-            "toml",
-            "tsv",
-            "txt",
-            "xls",
-            "xlsx",
-            "xml",
-            "xz",
-            "yaml",
-            "yml",
-            "zip",
-            "zst",
-        ),
-    )
+    for ending in word_table("""
+    bib bz2 cfg class cls csv label lbl target db doc docx gz h5 hdf5 hdr htm html ini ipynb json jsonl ndjson
+    lock log mat md mha mhd nii npy npz names nrrd parquet pdf pickle pkl ps1 pt pth py rst sh tar lst m ods
+    manifest tcia tex tfrec tfrecord toml tsv txt xls xlsx xml xz yaml yml zip zst
+    """)
 )
 # Suffixes of unsupported image formats
 UNREAD = frozenset(
     f".{ending}"
-    for ending in (
-        *("heic", "heif", "hif", "jxl", "jxr", "exr", "eps", "wmf", "emf", "svg"),
-        *("dng", "cr2", "cr3", "nef", "arw", "orf", "rw2", "raf", "pef", "srw"),
-    )
+    for ending in word_table("""
+    heic heif hif jxl jxr exr eps wmf emf svg dng cr2 cr3 nef arw orf rw2 raf pef srw
+    """)
 )
 # Companion files known by their whole name
 PLAIN = frozenset(
-    (
-        *("thumbs.db", "desktop.ini", "dicomdir", "license", "licence", "copying", "readme", "authors", "version"),
-        *("changelog", "changes", "makefile", "dockerfile", "citation", "notice"),
-    )
+    word_table("""
+    thumbs.db desktop.ini dicomdir license licence copying readme authors version changelog changes makefile
+    dockerfile citation notice
+    """)
 )
 # Start of an XML file, but not of an HTML page that a server sent in place of an image
 _XML = re.compile(rb"\s*<(?!html|!doctype html)[A-Za-z?!]", re.IGNORECASE)

@@ -20,13 +20,13 @@ from dataprops.sources.ends import without_zeros
 from dataprops.sources.labels import SEPARATOR, joined, words_of
 from dataprops.sources.table import SourceOptions
 from dataprops.sources.tablefile import as_text, read_table
-from dataprops.util.names import stem_of
+from dataprops.util.names import stem_of, word_table
 
 CALLED = frozenset(
-    (
-        *("class", "classes", "classnames", "classname", "category", "categories", "cat", "label", "labels", "names"),
-        *("name", "map", "mapping", "meta", "synset", "synsets", "index", "idx"),
-    )
+    word_table("""
+    class classes classnames classname category categories cat label labels names name map mapping meta synset
+    synsets index idx
+    """)
 )
 ENDINGS = (".json", ".txt", ".names", ".csv", ".tsv", ".mat")
 NAME = frozenset(("name", "class", "label", "category", "species", "common", "disease", "description"))

@@ -14,94 +14,35 @@ from dataprops.sources.account import Decision
 from dataprops.sources.labels import joined, words_of
 from dataprops.sources.splitnames import SPLITS, are_splits
 from dataprops.sources.table import SourceOptions
+from dataprops.util.names import word_table
 
 _DEFAULTS = SourceOptions()
 # Column names in published tables, as `plain_name` normalises them, in order of precedence
-PATHS = (
-    *("path", "filename", "filepath", "imagepath", "imagefilename", "file", "image", "img", "imagename", "imageid"),
-    *("filestem", "relativeimpath", "fname", "imgname"),
-    *("imageindex", "idcode", "isicid", "id", "name", "dicomid", "uri", "url", "files", "filenames", "images", "data"),
-)
-LABELS = (
-    *(
-        "label",
-        "labels",
-        "class",
-        "classes",
-        "classname",
-        "target",
-        "category",
-        "diagnosis",
-        "diagnosis1",
-        "dx",
-        "findinglabels",
-    ),
-    *(
-        "finding",
-        "findings",
-        "level",
-        "grade",
-        "y",
-        "species",
-        "disease",
-        "pathology",
-        "tags",
-        "classid",
-        "emotion",
-        "diagnostic",
-    ),
-    *(
-        "labelname",
-        "labelid",
-        "classlabel",
-        "categoryname",
-        "categoryid",
-        "tag",
-        "groundtruth",
-        "classification",
-        "birads",
-    ),
-    # other languages, without accents
-    *(
-        "diagnose",
-        "befund",
-        "klasse",
-        "kategorie",
-        "diagnostico",
-        "etiqueta",
-        "clase",
-        "categoria",
-        "classe",
-        "etiquette",
-    ),
-    *("diagnosi", "etichetta", "标签", "类别", "诊断", "ラベル", "診断", "диагноз", "класс"),
-)
-PATIENTS = (
-    "patient",
-    "patientid",
-    "subject",
-    "subjectid",
-    "participantid",
-    "caseid",
-    "animalid",
-    "lesionid",
-    "videoid",
-    "sequenceid",
-    "seqid",
-    *("patientennummer", "patientenid", "患者", "患者id", "病人id", "пациент"),
-    # fallbacks if no column names the patient; a "case" with two values is case or control
-    *("case", "casenumber", "studyid", "studyinstanceuid", "examid", "examinationid", "accessionnumber"),
-)
+PATHS = word_table("""
+    path filename filepath imagepath imagefilename file image img imagename imageid filestem relativeimpath
+    fname imgname imageindex idcode isicid id name dicomid uri url files filenames images data
+    """)
+LABELS = word_table("""
+    label labels class classes classname target category diagnosis diagnosis1 dx findinglabels
+    finding findings level grade y species disease pathology tags classid emotion diagnostic
+    labelname labelid classlabel categoryname categoryid tag groundtruth classification birads
+    diagnose befund klasse kategorie diagnostico etiqueta clase categoria classe etiquette diagnosi etichetta
+    标签 类别 诊断 ラベル 診断 диагноз класс
+    """)  # from "diagnose" on in other languages, without accents
+PATIENTS = word_table("""
+    patient patientid subject subjectid participantid caseid animalid lesionid videoid sequenceid seqid
+    patientennummer patientenid 患者 患者id 病人id пациент
+    case casenumber studyid studyinstanceuid examid examinationid accessionnumber
+    """)  # the last line: fallbacks if no column names the patient; a "case" with two values is case or control
 LEAST_CASES = 3
 # words that in combination name a patient column: Patient_num, PatientNo, ID paciente
 _PERSON = frozenset(("patient", "patients", "patienten", "subject", "participant", "paciente", "paziente", "patiente"))
 _NUMBER = frozenset(("id", "ids", "no", "nr", "num", "nb", "number", "nummer", "numero", "index", "code", "key", "uid"))
 _IDS = frozenset(("id", "ids", "uid", "uuid"))  # metadata only with a word of `_WHO`: user_id, but not landmark_id
 _WHO = frozenset(
-    (
-        *("user", "writer", "author", "annotator", "rater", "reader", "worker", "session", "site", "image", "file"),
-        *("study", "series", "slide"),
-    )
+    word_table("""
+    user writer author annotator rater reader worker session site image file study series slide
+    """)
 )
 OTHER_IDS = ("study", "studyid", "series", "seriesid", "split", "group", "index")
 FILES = 0.9  # least fraction of a column's values that look like file names
@@ -110,38 +51,12 @@ BINARY = frozenset({"0", "1", "0.0", "1.0", "true", "false"})
 UNCERTAIN = frozenset({"-1", "-1.0"})  # in CheXpert and MIMIC-CXR; counts as 0
 # Binary columns that describe a person or the table and are not classes
 META = frozenset(
-    (
-        *(
-            "sex",
-            "gender",
-            "male",
-            "female",
-            "ismale",
-            "isfemale",
-            "smoker",
-            "age",
-            "verified",
-            "valid",
-            "isvalid",
-            "test",
-        ),
-        *(
-            "istrain",
-            "istest",
-            "train",
-            "val",
-            "quality",
-            "usable",
-            "followup",
-            "laterality",
-            "view",
-            "deleted",
-            "index",
-        ),
-        *("biopsy", "biopsed", "invasive", "implant", "difficultnegativecase", "siteid", "machineid", "center", "node"),
-        *("split", "fold", "smoke", "drink", "slide", "iscrowd", "augmented", "uid", "uuid"),
-        *("x", "y", "w", "h", "x1", "y1", "x2", "y2", "xmin", "ymin", "xmax", "ymax", "isoccluded", "istruncated"),
-    )
+    word_table("""
+    sex gender male female ismale isfemale smoker age verified valid isvalid test istrain istest train val
+    quality usable followup laterality view deleted index biopsy biopsed invasive implant difficultnegativecase
+    siteid machineid center node split fold smoke drink slide iscrowd augmented uid uuid x y w h x1 y1 x2 y2
+    xmin ymin xmax ymax isoccluded istruncated
+    """)
 )
 # of decisions, which `doubts` reads
 IS_LABEL, OF_ONES, ONLY_ONES = (

@@ -25,20 +25,13 @@ from dataprops.sources.table import SourceOptions, chosen_rules, image_table
 from dataprops.util.budget import read_whole
 from dataprops.util.cache import Cache
 from dataprops.util.guard import guarded, reason_of
+from dataprops.util.names import word_table
 
 MARK = "#frame="
-LABELS = (
-    "folder",
-    "Modality",
-    "BodyPartExamined",
-    "ViewPosition",
-    "Laterality",
-    "ImageLaterality",
-    "ScanningSequence",
-    "ConvolutionKernel",
-    "Manufacturer",
-    "ManufacturerModelName",
-)
+LABELS = word_table("""
+    folder Modality BodyPartExamined ViewPosition Laterality ImageLaterality ScanningSequence ConvolutionKernel
+    Manufacturer ManufacturerModelName
+    """)
 RULES: dict[str, tuple[str, ...]] = {"frames": (), "label": LABELS}
 HELD_BYTES = 2**29
 

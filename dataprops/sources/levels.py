@@ -11,41 +11,16 @@ from dataprops.sources.labels import words_of
 from dataprops.sources.splitnames import FILLERS
 from dataprops.sources.table import shown
 from dataprops.sources.versions import AS_IT_WAS, DONE
+from dataprops.util.names import word_table
 
 PLAIN = re.compile(
     r"images?|imgs?|data|pictures|photos|jpe?gs?|pngs?|files|scans|jpegimages|originals?|raw", re.IGNORECASE
 )
 CHUNKS = FILLERS | frozenset(
-    (
-        *(
-            "part",
-            "parts",
-            "batch",
-            "chunk",
-            "shard",
-            "block",
-            "dir",
-            "archive",
-            "vol",
-            "volume",
-            "fold",
-            "folds",
-            "kfold",
-        ),
-        *(
-            "v",
-            "version",
-            "site",
-            "center",
-            "centre",
-            "hospital",
-            "clinic",
-            "institution",
-            "scanner",
-            "camera",
-            "cohort",
-        ),
-    )
+    word_table("""
+    part parts batch chunk shard block dir archive vol volume fold folds kfold v version site center centre
+    hospital clinic institution scanner camera cohort
+    """)
 )
 _PARTS = [[word] for word in ("part", "batch", "chunk", "shard", "block", "fold", "archive", "vol", "volume", "base")]
 # of one dataset, each with all classes

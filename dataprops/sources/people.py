@@ -19,13 +19,13 @@ from dataprops.sources.levels import ALIKE
 from dataprops.sources.neighbours import MOST_TABLES, TABLES, frame_of
 from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.table import SourceOptions
+from dataprops.util.names import word_table
 
 WRITTEN = tuple(ending for ending in TABLES if ending != ".parquet")  # files searched for patients
 PERSONS = frozenset(
-    (
-        *("patient", "patients", "subject", "participant", "case", "volunteer", "person", "donor", "user", "animal"),
-        *("slide", "study", "scan"),
-    )
+    word_table("""
+    patient patients subject participant case volunteer person donor user animal slide study scan
+    """)
 )
 LEAST = 3  # folders; with fewer, matching names may be chance
 

@@ -7,6 +7,7 @@ from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
 from dataprops.sources.labels import words_of
+from dataprops.util.names import word_table
 
 SPLITS = {
     "train": "train",
@@ -34,23 +35,9 @@ OF_FOLDERS = SPLITS | {
     "imagests": "test",
 }
 FILLERS = frozenset(
-    (
-        "set",
-        "sets",
-        "data",
-        "dataset",
-        "image",
-        "images",
-        "img",
-        "imgs",
-        "folder",
-        "split",
-        "pictures",
-        "photos",
-        "files",
-        "samples",
-        "cases",
-    )
+    word_table("""
+    set sets data dataset image images img imgs folder split pictures photos files samples cases
+    """)
 )
 VERSION = frozenset(("v", "version"))  # version words in split names: Training_Data, Test_v2_Data
 

@@ -14,24 +14,14 @@ import pandas as pd
 
 from dataprops.sources.account import Decision, decide
 from dataprops.sources.labels import words_of
-from dataprops.util.names import stem_of
+from dataprops.util.names import stem_of, word_table
 
 # processing words, and words for unprocessed
 DONE = frozenset(
-    (
-        *(
-            "augmented",
-            "augmentation",
-            "aug",
-            "processed",
-            "preprocessed",
-            "cropped",
-            "resized",
-            "segmented",
-            "enhanced",
-        ),
-        *("aligned", "normalized", "normalised", "denoised", "grayscale", "greyscale"),
-    )
+    word_table("""
+    augmented augmentation aug processed preprocessed cropped resized segmented enhanced aligned normalized
+    normalised denoised grayscale greyscale
+    """)
 )
 AS_IT_WAS = frozenset(("original", "originals", "raw", "color", "colour", "unaligned", "uncropped"))
 AROUND = frozenset(("image", "images", "img", "imgs", "data", "dataset", "set", "pictures", "photos", "files"))

@@ -30,3 +30,12 @@ def stem_of(name: str) -> str:
     ('c', 'C')
     """
     return posixpath.splitext(posixpath.basename(name))[0]
+
+
+def word_table(text: str) -> tuple[str, ...]:
+    """The words of a text, in order: a constant of many words is read more easily as text than as a line for each.
+
+    >>> word_table("a b c")
+    ('a', 'b', 'c')
+    """
+    return tuple(text.split())
