@@ -12,6 +12,8 @@ import numpy as np
 import pytest
 
 from dataprops.sources import objects, open_source
+from dataprops.sources.companions import Companions
+from dataprops.sources.table import SourceOptions
 from tests.make_images import save
 
 LONG = 300_000  # characters: what takes a look at each pair of them takes minutes, at each three for ever
@@ -85,7 +87,8 @@ def test_what_files_of_labels_say_is_read_as_before():
         'names:\n  0: cat \n  7: "dog"\n': {"0": "cat", "7": "dog"},
     }
     for text, names in texts.items():
-        assert objects._class_names("data.yaml", lambda name, text=text: text.encode()) == names
+        beside = Companions([], [], lambda _, text=text: text.encode(), SourceOptions())
+        assert objects._class_names("data.yaml", beside) == names
 
 
 @pytest.mark.timeout(120)

@@ -14,9 +14,11 @@ import pytest
 import scipy.io
 
 from dataprops.sources import folder, matlab
+from dataprops.sources.companions import Companions
 from dataprops.sources.ends import without_zeros
 from dataprops.sources.joins import labels_of_lists
 from dataprops.sources.parts import rows_by_parts
+from dataprops.sources.table import SourceOptions
 from tests.test_published_layouts import Layout, keeps, made, numbered, table
 
 
@@ -532,5 +534,6 @@ def test_numbers_of_thousands_of_figures_are_texts_like_any_other() -> None:
     frame = pd.DataFrame({"patient": [f"{n:03}" for n in range(4)], "note": long})
     assert rows_by_parts(keys, frame)[1] == ["patient"]
     names = [*(f"a/{n}.png" for n in range(1, 4)), f"a/{long}.png"]
-    assert labels_of_lists(names, ["labels.txt"], lambda _: b"cat\ndog\ncat\ndog\n") is None
-    assert labels_of_lists([*names[:3], "a/4.png"], ["labels.txt"], lambda _: b"cat\ndog\ncat\ndog\n") is not None
+    for keys, told in ((names, False), ([*names[:3], "a/4.png"], True)):
+        beside = Companions(keys, ["labels.txt"], lambda _: b"cat\ndog\ncat\ndog\n", SourceOptions())
+        assert (labels_of_lists(beside) is not None) is told

@@ -9,7 +9,7 @@ import posixpath
 import re
 from collections import Counter
 from collections.abc import Iterable, Mapping
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import pandas as pd
 
@@ -85,12 +85,19 @@ class Decision(NamedTuple):
         The evidence, one line.
     option : str
         The option that overrides it.
+    columns : tuple of str
+        Columns of a table that it takes as the label.
     """
 
     what: str
     value: str
     why: str
     option: str
+    columns: tuple[str, ...] = ()
+
+    def row(self) -> dict[str, Any]:
+        """Its fields, but for empty columns."""
+        return {name: value for name, value in self._asdict().items() if name != "columns" or value}
 
     def line(self) -> str:
         """Format the decision as one line."""
@@ -128,14 +135,14 @@ def told(
         ignored=list(left_out),
         reasons=dict(left_out),
         empty_classes=list(empty_classes),
-        decisions=[decision._asdict() for decision in decisions],
+        decisions=[decision.row() for decision in decisions],
     )
     return table
 
 
 def decide(table: pd.DataFrame, *decisions: Decision) -> None:
     """Append decisions to a table's ``attrs``."""
-    table.attrs["decisions"] = [*table.attrs.get("decisions", ()), *(decision._asdict() for decision in decisions)]
+    table.attrs["decisions"] = [*table.attrs.get("decisions", ()), *(decision.row() for decision in decisions)]
 
 
 def withdraw(table: pd.DataFrame, *what: str, value: str | None = None) -> None:

@@ -9,16 +9,16 @@ from __future__ import annotations
 import json
 import posixpath
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from dataprops.sources import matlab
 from dataprops.sources.account import Decision, decide
+from dataprops.sources.companions import Companions
 from dataprops.sources.ends import without_zeros
 from dataprops.sources.labels import SEPARATOR, joined, words_of
-from dataprops.sources.table import SourceOptions
 from dataprops.sources.tablefile import as_text, read_table
 from dataprops.util.names import stem_of, word_table
 
@@ -35,26 +35,17 @@ MOST_BYTES, MOST_FILES = 2**20, 20
 LONGEST = 100  # characters of a name
 
 
-def with_names(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions) -> None:
-    """Replace numeric labels in place by their names, if a file beside the images names all of them.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Files beside the images.
-    read : callable
-        read(name) -> bytes. Raises OSError.
-    """
+def with_names(table: pd.DataFrame, beside: Companions) -> None:
+    """Replace numeric labels in place by their names, if a file beside the images names all of them."""
     sets = [[] if label is None else str(label).split(SEPARATOR) for label in table["label"]]
     codes = {code for some in sets for code in some}
-    if options.as_written or len(codes) < 2 or not all(CODE.fullmatch(code) for code in codes):
+    if beside.options.as_written or len(codes) < 2 or not all(CODE.fullmatch(code) for code in codes):
         return
-    likely = [name for name in names if name.lower().endswith(ENDINGS) and CALLED & set(words_of(stem_of(name)))]
+    likely = [name for name in beside.ending(*ENDINGS) if CALLED & set(words_of(stem_of(name)))]
     for name in likely[:MOST_FILES]:
         try:
-            data = read(name)
-            found = _names_in(data, name, {without_zeros(code) for code in codes}) if len(data) <= MOST_BYTES else None
-        except (OSError, ValueError, KeyError, TypeError, RecursionError):
+            found = _names_in(beside.data(name, MOST_BYTES), name, {without_zeros(code) for code in codes})
+        except (ValueError, KeyError, TypeError, RecursionError):
             continue
         if found is None:
             continue

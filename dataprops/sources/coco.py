@@ -2,48 +2,44 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 from collections import defaultdict
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import pandas as pd
 
 from dataprops.sources.account import Decision, decide
 from dataprops.sources.columns import PATIENTS, known_as
-from dataprops.sources.ends import by_ends
+from dataprops.sources.companions import MOST_TABLES, Companions
 from dataprops.sources.filled import fill
 from dataprops.sources.labels import joined
-from dataprops.sources.neighbours import MOST_TABLES, image_of
 from dataprops.sources.resolve import forward_slashes
 from dataprops.util.names import without_ending
 
 CATEGORY = ("name", "scientificName", "scientific_name")  # fields that name a category
-COCO_MOST = 2**29  # bytes of an annotation file
 
 
-def may_be_coco(keys: Sequence[str], names: Sequence[str]) -> list[str]:
+def may_be_coco(beside: Companions) -> list[str]:
     """JSON files that may be annotations, by name; also those of any other name (``train.json``) if there are few."""
-    stems = {without_ending(key) for key in keys}
-    whole = [name for name in names if name.lower().endswith(".json")]
-    few = [name for name in whole if without_ending(name) not in stems]
+    stems = {without_ending(key) for key in beside.keys}
+    whole = beside.ending(".json")
+    few = {name for name in whole if without_ending(name) not in stems}
+    few = few if len(few) <= MOST_TABLES else set()
     base = {name: posixpath.basename(name).lower() for name in whole}
     called = (
         "annotation" in name.lower() or base[name].startswith("instances") or "coco" in base[name] for name in whole
     )
-    return [name for name, so in zip(whole, called, strict=True) if so or (len(few) <= MOST_TABLES and name in few)]
+    return [name for name, so in zip(whole, called, strict=True) if so or name in few]
 
 
-def annotated_by(
-    table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]
-) -> dict[str, dict[str, str | None]]:
+def annotated_by(table: pd.DataFrame, beside: Companions) -> dict[str, dict[str, str | None]]:
     """Labels from COCO annotations of images that have classes from folders: file -> image -> label. Sequences are filled in."""
     found: dict[str, dict[str, str | None]] = {}
-    for name in may_be_coco(table["key"].tolist(), names):
+    for name in may_be_coco(beside):
         copy = table[["key", "group"]].assign(label=pd.Series([None] * len(table), dtype=object))
         copy.attrs = {}
-        coco(copy, name, read)
+        coco(copy, name, beside)
         if copy["label"].notna().any():
             found[name] = {key: one for key, one in zip(copy["key"], copy["label"], strict=True) if one is not None}
             for told in copy.attrs["decisions"]:
@@ -53,20 +49,19 @@ def annotated_by(
     return found
 
 
-def coco(table: pd.DataFrame, name: str, read: Callable[[str], bytes]) -> None:
+def coco(table: pd.DataFrame, name: str, beside: Companions) -> None:
     """Label images in place with the categories of their objects in the file `name`; no change if it is not a COCO file."""
     try:
-        data = read(name)
-        whole: dict[str, Any] = json.loads(data) if len(data) <= COCO_MOST else {}
+        whole = beside.json(name)
         categories = {_first(row, "id", "category_id"): str(_first(row, *CATEGORY)) for row in whole["categories"]}
         files = {_first(row, "id", "image_id"): str(row["file_name"]) for row in whole["images"]}
-        _sequences(table, name, whole["images"])
+        _sequences(table, name, whole["images"], beside)
         found: dict[str, set[str]] = defaultdict(set)
         if not whole.get("annotations"):  # only a list of images, as for COCO's test set
             return
         for row in whole["annotations"]:
             found[files[row["image_id"]]].add(categories[row["category_id"]])
-    except (OSError, ValueError, KeyError, TypeError, StopIteration, RecursionError):
+    except (ValueError, KeyError, TypeError, AttributeError, StopIteration, RecursionError):
         return
     by_tail: dict[str, list[str]] = defaultdict(list)
     for key in table["key"]:
@@ -97,13 +92,12 @@ def _first(row: Mapping[str, Any], *names: str) -> Any:
     return row[next(name for name in names if name in row)]
 
 
-def _sequences(table: pd.DataFrame, name: str, rows: Sequence[Mapping[str, Any]]) -> None:
+def _sequences(table: pd.DataFrame, name: str, rows: Sequence[Mapping[str, Any]], beside: Companions) -> None:
     """Set groups from patients or sequences in the COCO list of images, as camera-trap datasets have them."""
     field = next(iter(known_as(list(dict.fromkeys(key for row in rows[:1] for key in row)), PATIENTS)), None)
     if field is None:
         return
-    known = by_ends(table["key"].tolist())
-    told = {image_of(str(row["file_name"]), known): str(row[field]) for row in rows if row.get(field) is not None}
+    told = {beside.image(str(row["file_name"])): str(row[field]) for row in rows if row.get(field) is not None}
     group = [told.get(key) if own is None else own for key, own in zip(table["key"], table["group"], strict=True)]
     everybody = len(set(told.values())) == 1 and len(told) > len(table) / 2
     if not everybody and group != table["group"].tolist():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, MutableSequence, Sequence
+from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -58,12 +59,8 @@ META = frozenset(
     xmin ymin xmax ymax isoccluded istruncated
     """)
 )
-# of decisions, which `doubts` reads
-IS_LABEL, OF_ONES, ONLY_ONES = (
-    " is the label",
-    "the column that is 1, of ",
-    "it is the only column of 0 and 1 that describes the image",
-)
+NAMED = 6  # columns named in a message
+ONLY_ONES = "it is the only column of 0 and 1 that describes the image"
 MARK = frozenset({"x"})
 POSITIVE = MARK | {"1", "1.0", "true", "yes"}
 
@@ -232,71 +229,94 @@ def labels_of(
     """
     if options.one_hot:
         columns = one_hot_columns(frame, options.one_hot, where, used)
-        labels, several = one_hot(frame, columns)
         used.extend(columns)
-        return labels, several, []
+        return *one_hot(frame, columns), []
     if options.label_column in frame.columns:
         used.append(options.label_column)
         return texts_of(frame[options.label_column]), False, []
     if options.label_column != _DEFAULTS.label_column:
         raise _missing(frame, options.label_column, where, "label")
-    named = [column for column in known_as(frame.columns.tolist(), LABELS) if column not in used]
-    if named:
-        why = f"chosen by name from {len(frame.columns)} columns"
-        told = Decision("columns", f"{named[0]!r}{IS_LABEL}", why, "--label-column")
-        used.append(named[0])
-        return texts_of(frame[named[0]]), False, [told]
-    others = [column for column in frame.columns if column not in used]
-    binary = [column for column in binary_columns(frame) if column not in used]
+    others = [str(column) for column in frame.columns if column not in used]
+    binary = [column for column in binary_columns(frame) if column in others]
     if len(binary) < len(others) and all(re.fullmatch(r"column \d+", column) for column in others):
         binary = []  # without names, some columns of 0 and 1 among others are votes or counts
-    found = _found_one_hot(frame, binary)
-    filled = frame.columns[frame.notna().mean() >= 0.5]
-    ending = [column for column in filled if column not in used and last_word(column) in LABELS]
-    if (marks := _of_masks(frame)) is not None:
-        used.append(marks[0])
-        return marks[1], marks[0].lower() == "predictionstring", [Decision("columns", *marks[2], "--label-column")]
-    if len(ending) == 1 and (found is None or frame[ending[0]].nunique() > 2):  # a grade beside binary columns
-        why = f"the only one of {len(frame.columns)} columns with such a name"
-        used.append(ending[0])
-        return (
-            texts_of(frame[ending[0]]),
-            False,
-            [Decision("columns", f"{ending[0]!r}{IS_LABEL}", why, "--label-column")],
-        )
-    if found is not None:
-        columns, why = found
-        used.extend(columns)
-        value = f"{OF_ONES}{', '.join(columns[:6])}{', ...' if len(columns) > 6 else ''}"
-        return *one_hot(frame, columns), [Decision("columns", value, why, "--label-column or --one-hot")]
-    alone = [column for column in binary if not is_meta(column)]
-    if len(alone) == 1 and frame[alone[0]].nunique() > 1:
-        used.append(alone[0])
-        return (
-            texts_of(frame[alone[0]]),
-            False,
-            [Decision("columns", f"{alone[0]!r}{IS_LABEL}", ONLY_ONES, "--label-column")],
-        )
-    others = [column for column in others if not is_meta(column)]
-    if len(frame.columns) == 2 and len(others) == 1 and 1 < frame[others[0]].nunique() <= len(frame) / 2:
-        used.append(others[0])
-        told = Decision("columns", f"{others[0]!r}{IS_LABEL}", "it is the only other column", "--label-column")
-        return texts_of(frame[others[0]]), False, [told]
+    for rule in (_by_name, _of_masks, _by_last_word, _of_ones, _only_binary, _only_other):
+        if (found := rule(frame, others, binary)) is not None:
+            used.extend(found.columns)
+            ones = one_hot(frame, found.columns) if found.labels is None and len(found.columns) > 1 else None
+            labels, several = ones or (found.labels or texts_of(frame[found.columns[0]]), found.several)
+            value = found.value or f"{found.columns[0]!r} is the label"
+            option = "--label-column or --one-hot" if ones else "--label-column"
+            chosen = tuple(found.columns) if found.labels is None else ()
+            return labels, several, [Decision("columns", value, found.why, option, chosen)]
     more = ", or columns of 0 and 1 with --one-hot COLUMNS" if len(frame.columns) > 2 else ""
     raise _missing(frame, options.label_column, where, "label", more)
 
 
-def _of_masks(frame: pd.DataFrame) -> tuple[str, list[str | None], tuple[str, str]] | None:
-    """Labels from Kaggle's columns of masks (``EncodedPixels``: with, without) or of boxes with WordNet ids (``PredictionString``)."""
+class Found(NamedTuple):
+    """Label columns, and why; the labels, unless they are the cells, or the names of the columns that are 1."""
+
+    columns: list[str]
+    why: str
+    value: str = ""
+    labels: list[str | None] | None = None
+    several: bool = False
+
+
+# How label columns are found, in order of precedence: rule(table, columns without another role, those of 0 and 1) -> Found or None
+
+
+def _by_name(frame: pd.DataFrame, others: Sequence[str], binary: Sequence[str]) -> Found | None:
+    named = known_as(others, LABELS)
+    return Found(named[:1], f"chosen by name from {len(frame.columns)} columns") if named else None
+
+
+def _of_masks(frame: pd.DataFrame, others: Sequence[str], binary: Sequence[str]) -> Found | None:
+    """Kaggle's columns of masks (``EncodedPixels``: with, without) or of boxes with WordNet ids (``PredictionString``)."""
     by_name = {plain_name(column): str(column) for column in frame.columns}
     if column := by_name.get("encodedpixels"):
         empty = frame[column].isna() | _text(frame[column]).str.strip().isin({"-1", "", "nan"})
         labels: list[str | None] = ["without" if none else "with" for none in empty]
-        return column, labels, (f"{column!r}: with or without a mask", "it holds run-length masks, or -1")
+        return Found([column], "it holds run-length masks, or -1", f"{column!r}: with or without a mask", labels)
     if (column := by_name.get("predictionstring")) and _text(frame[column]).str.match(r"n\d{8} ").all():
         names = [joined(re.findall(r"\bn\d{8}\b", str(value))) for value in frame[column]]
-        return column, list(names), (f"{column!r}: the classes of its boxes", "it holds WordNet ids with boxes")
+        return Found(
+            [column], "it holds WordNet ids with boxes", f"{column!r}: the classes of its boxes", [*names], True
+        )
     return None
+
+
+def _by_last_word(frame: pd.DataFrame, others: Sequence[str], binary: Sequence[str]) -> Found | None:
+    """The only filled column whose last word is a label's name; with two values, columns of 0 and 1 beside it go first."""
+    filled = frame.columns[frame.notna().mean() >= 0.5]
+    ending = [column for column in others if column in filled and last_word(column) in LABELS]
+    if len(ending) != 1 or (frame[ending[0]].nunique() <= 2 and _of_ones(frame, others, binary) is not None):
+        return None
+    return Found(ending, f"the only one of {len(frame.columns)} columns with such a name")
+
+
+def _of_ones(frame: pd.DataFrame, others: Sequence[str], binary: Sequence[str]) -> Found | None:
+    if (found := _found_one_hot(frame, binary)) is None:
+        return None
+    columns, why = found
+    return Found(columns, why, f"the column that is 1, of {named_columns(columns)}")
+
+
+def _only_binary(frame: pd.DataFrame, others: Sequence[str], binary: Sequence[str]) -> Found | None:
+    alone = [column for column in binary if not is_meta(column)]
+    return Found(alone, ONLY_ONES) if len(alone) == 1 and frame[alone[0]].nunique() > 1 else None
+
+
+def _only_other(frame: pd.DataFrame, others: Sequence[str], binary: Sequence[str]) -> Found | None:
+    others = [column for column in others if not is_meta(column)]
+    if len(frame.columns) == 2 and len(others) == 1 and 1 < frame[others[0]].nunique() <= len(frame) / 2:
+        return Found(others, "it is the only other column")
+    return None
+
+
+def named_columns(columns: Sequence[str]) -> str:
+    """Column names for a message, truncated."""
+    return f"{', '.join(columns[:NAMED])}{', ...' if len(columns) > NAMED else ''}"
 
 
 def last_word(column: str) -> str:
@@ -406,17 +426,47 @@ def one_hot(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[list[str | Non
     ], several
 
 
+class Roles(NamedTuple):
+    """Label, split and group of each row of a table; whether an image may have several labels; the decisions."""
+
+    label: list[str | None]
+    split: list[str | None]
+    group: list[str | None]
+    several: bool
+    decisions: list[Decision]
+
+
+def roles(frame: pd.DataFrame, options: SourceOptions, where: str, used: MutableSequence[str]) -> Roles:
+    """What the columns of a table tell; arguments and errors as those of `labels_of`."""
+    label, several, told = labels_of(frame, options, where, used)
+    split, told_split = optional(frame, "split", options, used)
+    group, told_group = optional(frame, "group", options, used)
+    return Roles(label, split, group, several, [*told, *told_split, *told_group])
+
+
 def optional(
-    frame: pd.DataFrame, wanted: str, default: str, names: Sequence[str], what: str, used: MutableSequence[str]
+    frame: pd.DataFrame, what: str, options: SourceOptions, used: MutableSequence[str]
 ) -> tuple[list[str | None], list[Decision]]:
-    """Values of an optional column, and the decision: the requested column, else the first with a known name. Appends it to `used`."""
+    """Split or group (`what`) of each row, and the decision: of the requested column, else of the first with a known name, which is
+    appended to `used`. Known names of splits are train, val or test.
+    """
+    values, told = _optional(frame, what, options, used)
+    if what == "split":
+        values = [None if value is None else SPLITS.get(value.strip().lower(), value) for value in values]
+    return values, told
+
+
+def _optional(
+    frame: pd.DataFrame, what: str, options: SourceOptions, used: MutableSequence[str]
+) -> tuple[list[str | None], list[Decision]]:
     none: list[str | None] = [None] * len(frame)
+    wanted, default = (getattr(given, f"{what}_column") for given in (options, _DEFAULTS))
     if wanted in frame.columns:
         used.append(wanted)
         return texts_of(frame[wanted]), []
     if wanted != default:
         return none, [Decision("columns", f"no {what}", f"there is no column {wanted!r}", f"--{what}-column")]
-    known = known_as(frame.columns.tolist(), names)
+    known = known_as(frame.columns.tolist(), PARTS if what == "split" else PATIENTS)
     known += [column for column in frame.columns if what == "group" and column not in known and is_patient(column)]
     for column in known:
         if column in used:

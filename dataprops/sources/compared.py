@@ -7,18 +7,18 @@ from __future__ import annotations
 
 import posixpath
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping
 
 import pandas as pd
 
 from dataprops.sources.account import FOLDERS_USED, IN_DOUBT, NO_KNOWN_FORM, Decision, decide, withdraw
 from dataprops.sources.columns import POSITIVE, texts_of
+from dataprops.sources.companions import MOST_TABLES, TABLES, Companions, few_of_a_kind
 from dataprops.sources.labels import SEPARATOR, spelling_key, words_of
 from dataprops.sources.levels import ALIKE
 from dataprops.sources.lists import split_of_list
-from dataprops.sources.neighbours import HEAD, MOST_TABLES, TABLES, Told, few_of_a_kind, neighbour_tables
-from dataprops.sources.table import SourceOptions, shown
-from dataprops.sources.tablefile import as_text
+from dataprops.sources.neighbours import Told, neighbour_tables
+from dataprops.sources.table import shown
 from dataprops.util.names import without_ending
 
 SAME = 0.01  # largest fraction of images whose labels may differ
@@ -30,13 +30,7 @@ NEGATIVE = frozenset(
 )
 
 
-def compare(
-    table: pd.DataFrame,
-    names: Sequence[str],
-    read: Callable[[str], bytes],
-    options: SourceOptions,
-    annotated: Mapping[str, Mapping[str, str | None]],
-) -> None:
+def compare(table: pd.DataFrame, beside: Companions, annotated: Mapping[str, Mapping[str, str | None]]) -> None:
     """Report the first table or annotation file whose classes differ from the folders.
 
     Parameters
@@ -47,16 +41,12 @@ def compare(
     own = dict(zip(table["key"], table["label"], strict=True))
     other: Decision | None = None
     used: set[str] = set()
-    tables = [name for name in names if name.lower().endswith(TABLES)]
-    folders = {
-        posixpath.dirname(key) for key in own
-    }  # of images; a text file in one of them is not a table of the dataset
+    tables = beside.ending(*TABLES)
+    folders = {posixpath.dirname(key) for key in own}  # a text file in one of them is not a table of the dataset
     texts = [
-        name
-        for name in names
-        if name.lower().endswith(".txt") and split_of_list(name) is None and posixpath.dirname(name) not in folders
+        name for name in beside.ending(".txt") if split_of_list(name) is None and posixpath.dirname(name) not in folders
     ]
-    for told in neighbour_tables(table["key"].tolist(), tables, read, options, table["split"].tolist()):
+    for told in neighbour_tables(beside, table["split"].tolist(), tables):
         label = {key: name for key, name in told.label.items() if name is not None and own.get(key) is not None}
         if len(label) < ALIKE * sum(name is not None for name in own.values()) and not told.split:
             continue
@@ -92,19 +82,11 @@ def compare(
         return
     stems = {without_ending(key) for key in own}
     unread = [name for name in tables if without_ending(name) not in stems and name not in used]
-    unread += [name for name in few_of_a_kind(texts) if _has_columns(name, read)]
+    unread += [name for name in few_of_a_kind(texts) if beside.text(name).partition("\n")[0].count("\t") > 1]
     if unread and len(unread) <= MOST_TABLES:
         named = f"{', '.join(map(shown, unread[:SHOWN]))}{', ...' if len(unread) > SHOWN else ''}"
         why = f"{named} {'lies' if len(unread) == 1 else 'lie'} beside them, {NO_KNOWN_FORM}"
         decide(table, Decision("labels", "of the folders", why, "giving the table in place of the folder"))
-
-
-def _has_columns(name: str, read: Callable[[str], bytes]) -> bool:
-    """Whether the first line of a text file has at least three tab-separated fields."""
-    try:
-        return as_text(read(name)[:HEAD])[0].partition("\n")[0].count("\t") > 1
-    except OSError:
-        return False
 
 
 def _same(label: Mapping[str, str], own: Mapping[str, str | None]) -> bool:

@@ -16,7 +16,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from dataprops.sources.account import IN_DOUBT, Decision, decide, left_out_of
-from dataprops.sources.columns import IS_LABEL, LABELS, OF_ONES, ONLY_ONES, is_meta, labels_first, last_word
+from dataprops.sources.columns import LABELS, NAMED, ONLY_ONES, is_meta, labels_first, last_word, named_columns
 from dataprops.sources.labels import SEPARATOR, words_of
 from dataprops.sources.levels import PLAIN, few_of
 from dataprops.sources.splitnames import FILLERS, OF_FOLDERS, split_of
@@ -70,17 +70,9 @@ PERSONS_AND_PARTS = frozenset(
 )
 
 
-class Chosen(NamedTuple):
-    """Columns chosen as the label, as text; whether by name; their number, at most 7."""
-
-    text: str
-    by_name: bool
-    number: int
-
-
 class Reading(NamedTuple):
     """The inferred reading: each image's path, class, split and patient; images per class; whether classes come from folders; files
-    left out; unused columns of tables, column -> image -> value; the columns chosen as the label.
+    left out; unused columns of tables, column -> image -> value; the columns chosen as the label, and whether by name.
     """
 
     keys: list[str]
@@ -91,7 +83,8 @@ class Reading(NamedTuple):
     by_folders: bool
     left_out: list[tuple[str, str]]
     described: Mapping[str, Mapping[str, str | None]]
-    chosen: Chosen | None
+    chosen: Sequence[str]
+    by_name: bool
 
 
 Told = tuple[str, str, str]  # what is in doubt, why, the option that corrects it
@@ -104,23 +97,16 @@ def with_doubts(table: pd.DataFrame, options: SourceOptions) -> None:
     path, label, split, group = (table[column].tolist() for column in ("path", "label", "split", "group"))
     by_folders = any(one["what"] == "classes" for one in told)
     described = table.attrs.get("described") or {}
-    chosen = next((found for one in told if (found := _chosen(one)) is not None), None)
-    reading = Reading(path, label, split, group, _classes(label), by_folders, left_out_of(table), described, chosen)
+    chosen = next((one for one in told if one.get("columns")), {})
+    columns = chosen.get("columns", ())
+    by_name = len(columns) == 1 and chosen["why"] != ONLY_ONES
+    reading = Reading(
+        path, label, split, group, _classes(label), by_folders, left_out_of(table), described, columns, by_name
+    )
     for sign, answers in SIGNS:
         if not any(getattr(options, answer) for answer in answers) and (found := sign(reading)) is not None:
             what, why, option = found
             decide(table, Decision(what, IN_DOUBT, why, option))
-
-
-def _chosen(decision: Mapping[str, str]) -> Chosen | None:
-    """The columns that a decision chose as the label."""
-    value = decision["value"]
-    if decision["what"] == "columns" and value.startswith(OF_ONES):
-        columns = value.removeprefix(OF_ONES)
-        return Chosen(columns, False, columns.count(", ") + 1)
-    if decision["what"] != "columns" or not value.endswith(IS_LABEL):
-        return None
-    return Chosen(value.removesuffix(IS_LABEL).strip("'\""), decision["why"] != ONLY_ONES, 1)
 
 
 def _columns(described: Mapping[str, Mapping[str, str | None]], images: int) -> list[str]:
@@ -325,9 +311,8 @@ def other_label_columns(reading: Reading) -> Told | None:
     """Other columns of the table that may be the label: with the name of one, with coarser classes, or, if the label was not chosen by
     its name, those with few values, if no fewer than the chosen ones. Columns that say the same in other words do not count.
     """
-    if reading.chosen is None or not reading.classes:
+    if not reading.chosen or not reading.classes:
         return None
-    column, by_name, number = reading.chosen
     rivals = []
     # with several labels of an image, one per row, the other columns are known of its first row only
     one = {key: name for key, name in zip(reading.keys, reading.label, strict=True) if name and SEPARATOR not in name}
@@ -338,11 +323,11 @@ def other_label_columns(reading: Reading) -> Told | None:
         labels, others = {label for label, _ in pairs}, {value for _, value in pairs}
         coarser = len(pairs) == len(labels) > len(others) > 1 and len(reading.keys) >= LEAST * len(labels)
         same = len(pairs) == len(labels) == len(others)
-        if not same and len(others) > 1 and (last_word(name) in LABELS or coarser or not by_name):
+        if not same and len(others) > 1 and (last_word(name) in LABELS or coarser or not reading.by_name):
             rivals.append(name)
-    if len(rivals) < number:
+    if len(rivals) < min(len(reading.chosen), NAMED + 1):
         return None
-    why = f"{shown(column)} was read, and {few_of(rivals)} may be the label too"
+    why = f"{shown(named_columns(reading.chosen))} was read, and {few_of(rivals)} may be the label too"
     return "labels", why, f"--label-column {shlex.quote(shown(rivals[0]))}"
 
 

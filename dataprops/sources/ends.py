@@ -5,11 +5,12 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 
-from dataprops.sources.resolve import folded
+from dataprops.imaging.formats import SURE
+from dataprops.sources.resolve import folded, forward_slashes
 from dataprops.sources.versions import what_was_done
-from dataprops.util.names import stem_of, without_ending
+from dataprops.util.names import ending_of, stem_of, without_ending
 
 SHARED = 0.9  # least fraction of image names with the same last word for tables to omit it
 
@@ -71,3 +72,33 @@ def _without_last_word(keys: Sequence[str]) -> list[tuple[str, str]]:
     ends = [(key, found) for key in keys if (found := re.fullmatch(r"(.*\w)[-_.]([a-z]+)", folded(stem_of(key))))]
     word, number = Counter(found[2] for _, found in ends).most_common(1)[0] if ends else ("", 0)
     return [(key, found[1]) for key, found in ends if found[2] == word] if number >= SHARED * len(keys) else []
+
+
+def image_of(path: str, known: Mapping[str, str | None]) -> str | None:
+    """The image that a path of a table refers to: the longest suffix of it that identifies one image.
+
+    Parameters
+    ----------
+    known : mapping
+        As `by_ends` returns it.
+
+    >>> known = {"a/1.png": "a/1.png", "a/1": "a/1.png", "1.png": None}
+    >>> image_of("C:\\\\x\\\\a\\\\1.png", known), image_of("a/1.jpg", known), image_of("1.png", known)
+    ('a/1.png', 'a/1.png', None)
+    """
+    text = folded(forward_slashes(path)).strip("/")
+    while text:
+        for one in (text, without_ending(text)) if ending_of(text) in SURE else (text,):
+            if one in known:
+                return known[one]
+        text = text.partition("/")[2]
+    folder, mark, name = folded(forward_slashes(path)).rpartition("_")
+    return image_of(f"{folder}/{name}", known) if mark and "/" not in folder else None  # 000001_01_01_109.png
+
+
+def beginning_of(name: str, known: Collection[str]) -> str:
+    """The longest beginning of a name, up to a separator, that is known: TCGA_CS_4941 of TCGA_CS_4941_19960909; "" without one."""
+    while name and name not in known:
+        cut = max(name.rfind(mark) for mark in "_-.")
+        name = name[:cut] if cut > 0 else ""
+    return name

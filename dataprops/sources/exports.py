@@ -148,6 +148,13 @@ def _fiftyone(whole: Any, name: str) -> Annotated:
         yield image, {str(classes[one] if isinstance(one, int) else one) for one in told if one is not None}
 
 
+def _createml(whole: Any, name: str) -> Annotated:
+    """One row per image of the file's folder, with the labels of its objects."""
+    folder = posixpath.dirname(name)
+    for row in _dicts(whole):
+        yield posixpath.join(folder, row["image"]), {str(one["label"]) for one in _dicts(row["annotations"])}
+
+
 EXPORTS: dict[str, Callable[[Any, str], Annotated]] = {
     "Datumaro": _datumaro,
     "VoTT": _vott,
@@ -160,6 +167,7 @@ EXPORTS: dict[str, Callable[[Any, str], Annotated]] = {
     "V7": _darwin,
     "Labelbox": _labelbox,
     "FiftyOne": _fiftyone,
+    "CreateML": _createml,
 }
 
 

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from dataprops.sources.account import ABSENT
+from dataprops.sources.account import ABSENT, Decision, decide
 from dataprops.sources.labels import SEPARATOR
 
 
@@ -44,10 +44,10 @@ def fill_labels(table: pd.DataFrame, labels: Mapping[str, str | None]) -> int:
     return fill(table, {key: row for row, key in enumerate(labels)}, {"label": list(labels.values())})
 
 
-def tell_absent(table: pd.DataFrame, named: Iterable[str]) -> None:
-    """Record images that a table lists but that are missing as left out."""
-    known = {*table["key"], *table.attrs.get("ignored", ())}
-    add_absent(table, [path for path in named if path not in known])
+def tell_labels(table: pd.DataFrame, labels: Mapping[str, str | None], value: str, who: str, more: str = "") -> None:
+    """Fill in unknown labels and report it: who names how many of the images."""
+    why = f"{who} {fill_labels(table, labels):,} of {len(table):,} images{more}"
+    decide(table, Decision("labels", value, why, "--layout"))
 
 
 def add_absent(table: pd.DataFrame, absent: Sequence[str]) -> None:

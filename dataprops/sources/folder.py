@@ -32,7 +32,7 @@ from dataprops.sources.account import (
     why_left_out,
 )
 from dataprops.sources.beside import with_tables
-from dataprops.sources.coco import COCO_MOST
+from dataprops.sources.companions import LARGEST
 from dataprops.sources.filenames import remarks_on_names, splits_of_names
 from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.structure import Structure, infer, second_copies
@@ -90,7 +90,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
 def _beside(file: Path) -> bytes:
     """Read a file beside the images. Raises OSError if it is too large to be a table of them."""
     size = file.stat().st_size
-    if size > COCO_MOST:
+    if size > LARGEST:
         raise OSError(errno.EFBIG, "it is too large")
     return file.read_bytes() if size else b""
 

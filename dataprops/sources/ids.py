@@ -8,67 +8,55 @@ from __future__ import annotations
 
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.sources.account import Decision, decide, withdraw
-from dataprops.sources.columns import PARTS, PATIENTS, labels_of, optional, texts_of
+from dataprops.sources.columns import labels_of, optional, texts_of
+from dataprops.sources.companions import MOST_TABLES, TABLES, Companions, few_of_a_kind, is_example
+from dataprops.sources.ends import beginning_of
 from dataprops.sources.lists import split_of_list
-from dataprops.sources.neighbours import DESCRIBED, MOST_TABLES, TABLES, WHOLE, few_of_a_kind, frame_of, is_example
+from dataprops.sources.neighbours import DESCRIBED, WHOLE
 from dataprops.sources.resolve import forward_slashes
-from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.table import Said, SourceOptions
 from dataprops.util.names import stem_of
 
 ID = re.compile(r"(?=.*\d)[\w.-]{4,}")  # a candidate; shorter numbers are ambiguous
 # minimum fraction of images matched by all tables, and by one; SHARE is also the minimum fraction of distinct ids among a table's rows
 SHARE, LEAST = 0.7, 0.1
-_DEFAULTS = SourceOptions()
 
 
-def with_ids(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions) -> bool:
+def with_ids(table: pd.DataFrame, beside: Companions) -> bool:
     """Fill in labels, splits and patients from a table of ids; return whether there is one."""
-    likely = [name for name in names if name.lower().endswith(TABLES) and not is_example(name)]
-    likely = few_of_a_kind(likely)
-    alike: dict[tuple[str, ...], dict[str, pd.DataFrame]] = {}  # same columns: parts of one table, such as splits
-    for name in likely if len(likely) <= MOST_TABLES else ():
-        if not (frame := frame_of(name, read)).empty:
-            alike.setdefault(tuple(map(str, frame.columns)), {})[name] = frame
-    keys = table["key"].tolist()
+    likely = few_of_a_kind([name for name in beside.ending(*TABLES) if not is_example(name)])
     best: dict[str, list[_Told]] = defaultdict(list)  # by label columns, which tables with different columns may share
-    for parts in alike.values():
-        if (told := _best(keys, parts, options)) is not None:
+    for parts in beside.alike(likely):
+        if (told := _best(beside.keys, parts, beside.options)) is not None:
             best[told.by].append(told)
     for some in sorted(best.values(), key=lambda some: -sum(len(told.label) for told in some)):
         label = {key: one for told in reversed(some) for key, one in told.label.items()}
-        if len(label) >= SHARE * len(keys):
+        if len(label) >= SHARE * len(beside.keys):
             _fill(table, some)
             return True
     return False
 
 
-def with_patients_of_ids(
-    table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions
-) -> None:
+def with_patients_of_ids(table: pd.DataFrame, beside: Companions) -> None:
     """Fill in missing patients from a table of slides or studies whose ids begin the names or folders of nearly all images."""
-    likely = few_of_a_kind([name for name in names if name.lower().endswith(TABLES)])
-    if table["group"].notna().any() or options.group_pattern is not None or len(likely) > MOST_TABLES:
+    if table["group"].notna().any() or beside.options.group_pattern is not None:
         return
-    keys = table["key"].tolist()
-    for name in likely:
-        if (frame := frame_of(name, read)).empty:
-            continue
-        used: list[str] = []
-        group, _ = optional(frame, options.group_column, _DEFAULTS.group_column, PATIENTS, "group", used)
+    for name in beside.tables if len(beside.tables) <= MOST_TABLES else ():
+        frame, used = beside.frame(name), list[str]()
+        group, _ = optional(frame, "group", beside.options, used)
         if len({one for one in group if one is not None}) < 2:
             continue
         for column, ids in _ids(frame.drop(columns=used)):
-            for what, called in _called(keys, ids):
+            for what, called in _called(beside.keys, ids):
                 own = [group[ids[one][0]] if one in ids else None for one in called]
-                if sum(one is not None for one in own) >= WHOLE * len(keys):
+                if sum(one is not None for one in own) >= WHOLE * len(own):
                     table["group"] = pd.Series(own, dtype=object)
                     why = f"values of {column} in {name} are {what} of nearly all images"
                     decide(table, Decision("groups", f"{used[0]!r} of {name}", why, "--group-pattern"))
@@ -137,14 +125,7 @@ def _called(keys: Sequence[str], ids: dict[str, list[int]]) -> Iterator[tuple[st
     ways = [key.split("/")[:-1] for key in keys]
     for level in range(max(map(len, ways), default=0) - 1, -1, -1):
         yield "folders", [way[level] if len(way) > level else None for way in ways]
-    called: list[str | None] = []
-    for key in keys:
-        name = stem_of(key)
-        while name and name not in ids:
-            cut = max(name.rfind(mark) for mark in "_-.")
-            name = name[:cut] if cut > 0 else ""
-        called.append(name or None)
-    yield "the beginnings of the names", called
+    yield "the beginnings of the names", [beginning_of(stem_of(key), ids) or None for key in keys]
 
 
 def _told(
@@ -165,10 +146,9 @@ def _told(
     some = {key: {labels[row] for row in own} - {None} for key, own in rows.items()}
     if any(len(one) > 1 for one in some.values()) or len(set(labels)) > len(set(whose.values())) / 2:
         return None
-    split, _ = optional(frame, options.split_column, _DEFAULTS.split_column, PARTS, "split", used)
-    group, told_group = optional(frame, options.group_column, _DEFAULTS.group_column, PATIENTS, "group", used)
-    own = [None if one is None else SPLITS.get(one.strip().lower(), one) for one in split]
-    own = own if any(own) or len(set(splits)) < 2 else splits
+    split, _ = optional(frame, "split", options, used)
+    group, told_group = optional(frame, "group", options, used)
+    own = split if any(split) or len(set(splits)) < 2 else splits
     first = {key: row[0] for key, row in rows.items()}
     groups = {key: group[row] for key, row in first.items()} if any(group) else dict(whose)
     if not any(group):

@@ -9,19 +9,17 @@ from __future__ import annotations
 
 import posixpath
 import re
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from dataprops.sources import matlab
-from dataprops.sources.ends import by_ends
+from dataprops.sources.companions import LISTS, Companions
 from dataprops.sources.labels import words_of
 from dataprops.sources.levels import ALIKE
 from dataprops.sources.resolve import folded, forward_slashes
 from dataprops.sources.splitnames import OF_FOLDERS, SPLITS
-from dataprops.sources.tablefile import as_text
 from dataprops.util.names import stem_of
 
-TEXTS = (".txt", ".lst")
 OF_LABELS = frozenset(
     ("label", "labels", "class", "classes", "classid", "target", "targets", "truth", "groundtruth", "gt")
 )
@@ -39,25 +37,22 @@ class Joined(NamedTuple):
     how: str
 
 
-Read = Callable[[str], bytes]
-
-
-def labels_of_lists(keys: Sequence[str], names: Sequence[str], read: Read) -> Joined | None:
+def labels_of_lists(beside: Companions) -> Joined | None:
     """Labels from a list joined by id or in image order; None without one."""
-    rows = _rows(names, read)
-    for index, images in _indexes(keys, rows):
+    rows = _rows(beside)
+    for index, images in _indexes(beside, rows):
         for name, values in _joined_to(index, images, rows):
             if OF_LABELS & _words(name) and 1 < len(set(values.values())) <= len(values) / 2:
                 called = _names_of(set(values.values()), rows, {index, name})
                 labels = {key: called.get(value, value) for key, value in values.items()}
                 return Joined(labels, name, f"by the ids of {index}")
-    return _in_order(keys, names, rows, read)
+    return _in_order(beside, rows)
 
 
-def splits_of_lists(keys: Sequence[str], names: Sequence[str], read: Read) -> Joined | None:
+def splits_of_lists(beside: Companions) -> Joined | None:
     """Splits from a list joined by id (1 is train in a list named train), or from lists of image numbers; None without one."""
-    rows = _rows(names, read)
-    for index, images in _indexes(keys, rows):
+    rows = _rows(beside)
+    for index, images in _indexes(beside, rows):
         for name, values in _joined_to(index, images, rows):
             told = set(values.values())
             if told <= SPLITS.keys() and len(told) > 1:
@@ -66,32 +61,22 @@ def splits_of_lists(keys: Sequence[str], names: Sequence[str], read: Read) -> Jo
             if told == {"0", "1"} and first == "train":
                 splits = {key: ("test", "train")[int(value)] for key, value in values.items()}
                 return Joined(splits, name, f"by the ids of {index}; 1 is train, 0 is test")
-    for name in names:
-        if name.lower().endswith(matlab.SUFFIX) and (found := _by_numbers(keys, name, read)):
-            return found
-    return None
+    return next((found for name in beside.ending(matlab.SUFFIX) if (found := _by_numbers(beside, name))), None)
 
 
-def _rows(names: Sequence[str], read: Read) -> dict[str, list[list[str]]]:
+def _rows(beside: Companions) -> dict[str, list[list[str]]]:
     """Candidate text files, each line split into its values; empty if there is only an index."""
-    found: dict[str, list[list[str]]] = {}
-    texts = {name: _words(name) for name in names if name.lower().endswith(TEXTS)}
+    texts = {name: _words(name) for name in beside.ending(*LISTS)}
     telling = {name for name, words in texts.items() if words & (OF_LABELS | OF_FOLDERS.keys())}
     others = {name for name, words in texts.items() if words & (INDEX | OF_NAMES)} if telling else set()
-    for name in sorted(telling | others):
-        try:
-            lines = [line for line in as_text(read(name))[0].splitlines() if line.strip()]
-        except OSError:
-            continue
-        rows = [re.split(r"[\s,;]+", line.strip(), maxsplit=1) for line in lines]
-        if rows and len({len(row) for row in rows}) == 1:
-            found[name] = rows
-    return found
+    lines = {name: beside.lines(name) for name in sorted(telling | others)}
+    rows = {name: [re.split(r"[\s,;]+", line, maxsplit=1) for line in some] for name, some in lines.items()}
+    return {name: some for name, some in rows.items() if len({len(row) for row in some}) == 1}
 
 
-def _indexes(keys: Sequence[str], rows: Mapping[str, list[list[str]]]) -> list[tuple[str, dict[str, str]]]:
+def _indexes(beside: Companions, rows: Mapping[str, list[list[str]]]) -> list[tuple[str, dict[str, str]]]:
     """Lists with a unique id and an image path per line: list name, and image by id."""
-    known = by_ends(keys) if any(INDEX & _words(name) for name in rows) else {}
+    known = beside.known if any(INDEX & _words(name) for name in rows) else {}
     found = []
     for name, told in rows.items():
         if len(told[0]) != 2 or not INDEX & _words(name) or len({row[0] for row in told}) < len(told):
@@ -133,24 +118,21 @@ def _numbered(keys: Sequence[str]) -> dict[int, str]:
     return found if whole and len({posixpath.dirname(key) for key in keys}) == 1 else {}
 
 
-def _in_order(
-    keys: Sequence[str], names: Sequence[str], rows: Mapping[str, list[list[str]]], read: Read
-) -> Joined | None:
+def _in_order(beside: Companions, rows: Mapping[str, list[list[str]]]) -> Joined | None:
     """Labels from a list with as many values as a folder has consecutively numbered images."""
     folders: dict[str, list[str]] = {}
-    for key in keys:
+    for key in beside.keys:
         folders.setdefault(posixpath.dirname(key), []).append(key)
     numbered = [images for some in folders.values() if (images := _numbered(some))]
     if not numbered:
         return None
     lists = [(name, [row[0] for row in told]) for name, told in rows.items() if len(told[0]) == 1]
-    for name in names:
-        if name.lower().endswith(matlab.SUFFIX):
-            lists += [
-                (name, [str(value) for value in values])
-                for variable, values in _numbers(name, read).items()
-                if OF_LABELS & {word.lower() for word in (*words_of(variable), variable)} or OF_LABELS & _words(name)
-            ]
+    lists += [
+        (name, [str(value) for value in values])
+        for name in beside.ending(matlab.SUFFIX)
+        for variable, values in _numbers(beside, name).items()
+        if OF_LABELS & {word.lower() for word in (*words_of(variable), variable)} or OF_LABELS & _words(name)
+    ]
     for name, values in lists:
         images = [some for some in numbered if len(some) == len(values)]
         few = 1 < len(set(values)) <= min(MOST_CLASSES, len(values) / 2)
@@ -162,14 +144,11 @@ def _in_order(
     return None
 
 
-def _by_numbers(keys: Sequence[str], name: str, read: Read) -> Joined | None:
+def _by_numbers(beside: Companions, name: str) -> Joined | None:
     """Splits from a file's number lists, each named after a split, that together contain every image number exactly once."""
-    images = _numbered(keys)
-    parts = (
-        {BEGINNINGS.get(variable[:2].lower()): values for variable, values in _numbers(name, read).items()}
-        if images
-        else {}
-    )
+    images = _numbered(beside.keys)
+    lists = _numbers(beside, name) if images else {}
+    parts = {BEGINNINGS.get(variable[:2].lower()): values for variable, values in lists.items()}
     values = {number: part for part, some in parts.items() if part for number in some}
     if len(set(values.values())) < 2 or len(values) != sum(len(some) for part, some in parts.items() if part):
         return None
@@ -178,10 +157,10 @@ def _by_numbers(keys: Sequence[str], name: str, read: Read) -> Joined | None:
     return Joined({images[number]: part for number, part in values.items()}, name, "by their numbers")
 
 
-def _numbers(name: str, read: Read) -> dict[str, list[int]]:
+def _numbers(beside: Companions, name: str) -> dict[str, list[int]]:
     try:
-        return matlab.numbers(read(name), matlab.LARGEST_TABLE)
-    except (OSError, ValueError):
+        return matlab.numbers(beside.data(name), matlab.LARGEST_TABLE)
+    except ValueError:
         return {}
 
 

@@ -10,18 +10,17 @@ from __future__ import annotations
 import json
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Mapping
 
 import pandas as pd
 
 from dataprops.imaging.formats import SURE
 from dataprops.sources.account import NO_KNOWN_FORM, Decision, decide, withdraw
-from dataprops.sources.ends import by_ends
+from dataprops.sources.companions import Companions
 from dataprops.sources.joins import splits_of_lists
 from dataprops.sources.labels import words_of
 from dataprops.sources.resolve import folded, forward_slashes
 from dataprops.sources.splitnames import OF_FOLDERS, SPLITS
-from dataprops.sources.tablefile import as_text
 from dataprops.util.names import ending_of, stem_of, without_ending
 
 LISTS = (".txt", ".lst", ".list", ".csv", ".tsv", ".json", ".jsonl")
@@ -44,29 +43,19 @@ def split_of_list(name: str) -> str | None:
     return "train" if told == {"train", "val"} else next(iter(told)) if len(told) == 1 else None
 
 
-def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
-    """Fill in missing splits, and report it. A single folder "train" for all images does not override lists of several splits.
-
-    Parameters
-    ----------
-    names : sequence of str
-        Files beside the images.
-    read : callable
-        read(name) -> bytes. Raises OSError.
-    """
+def with_splits(table: pd.DataFrame, beside: Companions) -> None:
+    """Fill in missing splits, and report it. A single folder "train" for all images does not override lists of several splits."""
     if table["split"].nunique(dropna=False) > 1:
         return
-    images = {stem_of(key) for key in table["key"]} if names else set()  # x.txt beside x.jpg is not a list
-    lists = {
+    lists = {  # x.txt beside x.jpg is not a list
         name: split
-        for name in names
-        if name.lower().endswith(LISTS) and (split := split_of_list(name)) and stem_of(name) not in images
+        for name in beside.ending(*LISTS)
+        if (split := split_of_list(name)) and stem_of(name) not in beside.stems
     }
     used: list[str] = []
     votes: dict[str, set[str]] = defaultdict(set)
     if len(set(lists.values())) > 1:
-        known = by_ends(table["key"].tolist())
-        found = {name: _named(name, known, read) for name in lists}
+        found = {name: _named(name, beside) for name in lists}
         whole = {name for name in found if "trainval" in name.lower() or {"train", "val"} <= set(words_of(name))}
         if {lists[name] for name in found if found[name] and name not in whole} >= {"train", "val"}:
             found = {name: keys for name, keys in found.items() if name not in whole}
@@ -77,87 +66,73 @@ def with_splits(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
     both = sum(len(splits) > 1 for splits in votes.values())
     told = {split for splits in votes.values() for split in splits}
     if len(told) > 1 and both <= BOTH * len(votes):
-        split = [min(votes[key], key=("test", "val", "train").index) if key in votes else None for key in table["key"]]
-        table["split"] = pd.Series(split, dtype=object)
         withdraw(table, "splits")
-        value = ", ".join(f"{name} {count:,}" for name, count in Counter(filter(None, split)).items())
         twice = f"; {both:,} stand in two" if both else ""
         why = f"the lists {', '.join(sorted(used)[:4])} name {len(votes):,} of {len(table):,} images{twice}"
-        decide(table, Decision("splits", value, why, "--layout, or a table with a split column"))
+        _fill(table, {key: min(some, key=("test", "val", "train").index) for key, some in votes.items()}, why)
         return
-    if table["split"].notna().any() or _numbered(table, names, read) or _joined(table, names, read):
+    if table["split"].notna().any() or _numbered(table, beside) or _joined(table, beside):
         return
-    stems = {name: set(words_of(stem_of(name))) for name in names}
-    beside = sorted(
+    stems = {name: set(words_of(stem_of(name))) for name in beside.names}
+    unread = sorted(
         name
-        for name in names
+        for name in beside.names
         if (name in lists and not name.lower().endswith((".csv", ".tsv", ".json", ".jsonl")))  # not a list but a table
         or (name.lower().endswith(OTHERS) and DIVISIONS & stems[name])
         or (name.lower().endswith(ARRAYS) and split_of_list(name))
     )
-    if beside:
-        why = f"{', '.join(beside[:3])}{', ...' if len(beside) > 3 else ''} may list them, {NO_KNOWN_FORM}"
+    if unread:
+        why = f"{', '.join(unread[:3])}{', ...' if len(unread) > 3 else ''} may list them, {NO_KNOWN_FORM}"
         decide(table, Decision("splits", "none", why, "giving a table with a split column"))
 
 
-def _numbered(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> bool:
+def _fill(table: pd.DataFrame, split_of: Mapping[str, str], why: str) -> None:
+    """Set the split of each image, and report it."""
+    split = [split_of.get(key) for key in table["key"]]
+    table["split"] = pd.Series(split, dtype=object)
+    value = ", ".join(f"{name} {count:,}" for name, count in Counter(filter(None, split)).items())
+    decide(table, Decision("splits", value, why, "--layout, or a table with a split column"))
+
+
+def _numbered(table: pd.DataFrame, beside: Companions) -> bool:
     """Fill in splits from lines ``x.jpg 2`` (as in CelebA: 0 train, 1 val, 2 test) or ``x.jpg train``; return whether any do."""
-    likely = [
-        name for name in names if name.lower().endswith((*LISTS, ".csv")) and PARTITION & set(words_of(stem_of(name)))
-    ]
-    known = by_ends(table["key"].tolist()) if likely else {}
-    for name in likely:
-        try:
-            lines = [re.split(r"[\s,;]+", line.strip()) for line in as_text(read(name))[0].splitlines() if line.strip()]
-        except OSError:
+    for name in beside.ending(*LISTS):
+        if not PARTITION & set(words_of(stem_of(name))):
             continue
+        lines = [re.split(r"[\s,;]+", line) for line in beside.lines(name, MOST)]
         parts = {
             key: line[1].lower()
             for line in lines
-            if len(line) == 2 and (key := known.get(folded(forward_slashes(line[0]))))
+            if len(line) == 2 and (key := beside.known.get(folded(forward_slashes(line[0]))))
         }
         told = set(parts.values())
         named = told <= SPLITS.keys() and len({SPLITS[part] for part in told}) > 1
         if len(parts) < NAMED * (len(lines) - 2) or not (named or told == NUMBERS.keys()):
             continue
         meaning = SPLITS if named else NUMBERS
-        split = [meaning[parts[key]] if key in parts else None for key in table["key"]]
-        table["split"] = pd.Series(split, dtype=object)
-        value = ", ".join(f"{part} {count:,}" for part, count in Counter(filter(None, split)).items())
         how = "" if named else ": 0 is train, 1 is val, 2 is test"
         why = f"{name} {'names' if named else 'numbers'} {len(parts):,} of {len(table):,} images{how}"
-        decide(table, Decision("splits", value, why, "--layout, or a table with a split column"))
+        _fill(table, {key: meaning[part] for key, part in parts.items()}, why)
         return True
     return False
 
 
-def _joined(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> bool:
+def _joined(table: pd.DataFrame, beside: Companions) -> bool:
     """Fill in splits from lists without image names (`joins`); return whether there are any."""
-    found = splits_of_lists(table["key"].tolist(), names, read)
-    if found is None:
-        return False
-    split = [found.value_of.get(key) for key in table["key"]]
-    table["split"] = pd.Series(split, dtype=object)
-    value = ", ".join(f"{part} {count:,}" for part, count in Counter(filter(None, split)).items())
-    why = f"{found.name} assigns {len(found.value_of):,} of {len(table):,} images, {found.how}"
-    decide(table, Decision("splits", value, why, "--layout, or a table with a split column"))
-    return True
+    if (found := splits_of_lists(beside)) is not None:
+        why = f"{found.name} assigns {len(found.value_of):,} of {len(table):,} images, {found.how}"
+        _fill(table, found.value_of, why)
+    return found is not None
 
 
-def _named(name: str, known: dict[str, str | None], read: Callable[[str], bytes]) -> list[str]:
+def _named(name: str, beside: Companions) -> list[str]:
     """Images named by a list; empty if it is not a list of these images."""
-    try:
-        data = read(name)
-    except OSError:
-        return []
-    if len(data) > MOST:
-        return []
-    text = as_text(data)[0]
-    lines = _listed(text) if name.lower().endswith(".json") else [line.strip() for line in text.splitlines()]
+    known, is_json = beside.known, name.lower().endswith(".json")
+    lines = _listed(beside.text(name, MOST)) if is_json else beside.lines(name, MOST)
     lines = [_values_of(line) for line in lines] if name.lower().endswith(".jsonl") else lines
     lines = [line for line in lines if line]
     found = [next((key for path in _paths(line) if (key := known.get(path)) is not None), None) for line in lines]
-    if not name.lower().endswith(".json") and found[:1] == [None]:
+    if not is_json and found[:1] == [None]:
         found, lines = found[1:], lines[1:]  # header
     keys = [key for key in found if key is not None]
     return keys if keys and len(keys) >= NAMED * len(lines) else []

@@ -20,7 +20,6 @@ from dataprops.errors import DatapropsError
 from dataprops.sources import resolve
 from dataprops.sources.account import Decision, decide, told
 from dataprops.sources.columns import (
-    PARTS,
     PATHS,
     PATIENTS,
     known_as,
@@ -31,12 +30,12 @@ from dataprops.sources.columns import (
     texts_of,
     without_labels,
 )
+from dataprops.sources.companions import Companions
 from dataprops.sources.folder import groups
 from dataprops.sources.labels import joined
 from dataprops.sources.lists import split_of_list, with_splits
 from dataprops.sources.remote import connections, filesystems, readers
 from dataprops.sources.remote.connections import Access, access_of
-from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.structure import infer
 from dataprops.sources.table import Said, SourceOptions, image_table, shown
 from dataprops.sources.tablefile import Table, read_table
@@ -80,16 +79,15 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     labels, several, told_labels = (none, False, []) if bare else labels_of(frame, options, where, used)
     if frame.empty:
         raise DatapropsError(f"{where} lists no images")
-    split, told_split = optional(frame, options.split_column, _DEFAULTS.split_column, PARTS, "split", used)
-    group, told_group = optional(frame, options.group_column, _DEFAULTS.group_column, PATIENTS, "group", used)
+    split, told_split = optional(frame, "split", options, used)
+    group, told_group = optional(frame, "group", options, used)
     paths, told_files = _resolved(location, [str(path) for path in texts_of(frame[column])], column, options)
     columns = {"path": paths, "label": labels, "split": split, "group": group}
     told_rows = [] if options.as_written else _joined_rows(columns)
     rows, repeated = _distinct(columns, where)
     keys, positions = _keys(rows["path"].tolist()), rows.index
     rows, told_folders = _of_folders(keys, rows, bare, options)
-    split = [None if value is None else SPLITS.get(value.strip().lower(), value) for value in rows["split"]]
-    out = image_table(key=keys, label=rows["label"].tolist(), split=split, group=rows["group"].tolist())
+    out = image_table(keys, *(rows[column].tolist() for column in ("label", "split", "group")))
     out.attrs["repeated_rows"] = repeated
     # columns not used: (ignored, total)
     unused = [str(name) for name in frame.columns if name not in used and not str(name).startswith("Unnamed")]
@@ -138,17 +136,13 @@ class _Files:
 def _of_neighbours(table: pd.DataFrame, path: Path, options: SourceOptions) -> None:
     """Fill in missing splits from lists, and patients from another table of the same images, in the manifest's folder."""
     names = sorted(entry.name for entry in path.parent.iterdir() if entry.name != path.name and entry.is_file())
+    beside = Companions(table["key"].tolist(), names, lambda name: (path.parent / name).read_bytes(), options)
     if split_of_list(path.name) is None:  # the manifest is not itself a split list
-        with_splits(table, names, lambda name: (path.parent / name).read_bytes())
+        with_splits(table, beside)
     if table["group"].notna().any() or options.group_column != _DEFAULTS.group_column:
         return
-    for name in names:
-        if "metadata" not in name.lower() or not name.lower().endswith((".csv", ".tsv", ".xlsx")):
-            continue
-        try:
-            frame = _load(str(path.parent / name), access_of(options)).frame
-        except DatapropsError:
-            continue
+    for name in beside.ending(".csv", ".tsv", ".xlsx"):
+        frame = beside.frame(name) if "metadata" in name.lower() else pd.DataFrame()
         images, patients = known_as(frame.columns.tolist(), PATHS), known_as(frame.columns.tolist(), PATIENTS)
         if not images or not patients:
             continue

@@ -5,53 +5,47 @@ They are used only if the choice is unambiguous: if tables give an image two dif
 
 from __future__ import annotations
 
+import functools
 import itertools
 import posixpath
 import re
-from collections import Counter, defaultdict
+from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.imaging.formats import SURE
 from dataprops.sources.account import Decision, decide, withdraw
 from dataprops.sources.columns import (
-    PARTS,
     PATHS,
-    PATIENTS,
     columns_of_files,
     is_patient,
     known_as,
-    labels_of,
     optional,
     path_column,
+    roles,
     texts_of,
     without_labels,
 )
-from dataprops.sources.ends import by_ends
+from dataprops.sources.companions import LISTS, MOST_BYTES, TABLES, Companions, few_of_a_kind, is_example
+from dataprops.sources.ends import by_ends, image_of
 from dataprops.sources.labels import SEPARATOR, joined, words_of
 from dataprops.sources.lists import PARTITION, split_of_list
 from dataprops.sources.parts import rows_by_parts
 from dataprops.sources.resolve import folded, forward_slashes
-from dataprops.sources.splitnames import SPLITS, are_splits
+from dataprops.sources.splitnames import are_splits
 from dataprops.sources.table import Said, SourceOptions
-from dataprops.sources.tablefile import as_text, has_bars, lists_images, read_table
-from dataprops.util.names import ending_of, stem_of, without_ending
+from dataprops.sources.tablefile import Table, as_text, has_bars, lists_images, read_table
+from dataprops.util.names import stem_of, without_ending
 
-TABLES = (".csv", ".tsv", ".xlsx", ".parquet", ".json", ".jsonl", ".mat")
-LISTS = (".txt", ".lst")
-MOST_TABLES, MOST_BYTES = 40, 2**27  # tables per folder; bytes per table
 HEAD = 2**14  # bytes read to test whether a text file lists images
 NAMED = 0.5  # minimum fraction of a table's rows, or of the images, that are matched
 LONG = 6  # minimum digits of an image's name that is a number, in a list without extensions
-COLUMNS = 6  # columns named in a message
 WHOLE = 0.9  # minimum fraction of images for a complete table
 DISAGREE = 0.01  # maximum fraction of images in both tables with different labels
 DESCRIBED = 64  # other columns kept, to find subgroups that are harder than the rest
 OF_MASKS = frozenset(("mask", "masks", "segmentation", "roi", "groundtruth"))  # words of columns of mask files
-EXAMPLES = frozenset(("submission", "submissions", "sample", "example", "prediction", "predictions"))
 
 
 class Told(NamedTuple):
@@ -72,84 +66,51 @@ class Told(NamedTuple):
 
 
 def neighbour_tables(
-    keys: Sequence[str],
-    names: Sequence[str],
-    read: Callable[[str], bytes],
-    options: SourceOptions,
-    splits: Sequence[str | None],
+    beside: Companions, splits: Sequence[str | None], names: Sequence[str] | None = None
 ) -> list[Told]:
     """Tables that list the images and their labels, those with most images first.
 
     Parameters
     ----------
-    keys, splits : sequence of str
-        Image keys, and their splits according to the folders.
-    names : sequence of str
-        Files beside the images.
-    read : callable
-        read(name) -> bytes. Raises OSError.
+    splits : sequence of str
+        Split of each image according to the folders.
+    names : sequence of str, optional
+        Only these files.
     """
-    stems = {without_ending(key) for key in keys}
-    likely = [
-        name
-        for name in names
-        if name.lower().endswith((*TABLES, *LISTS))
-        and without_ending(name) not in stems
-        and not is_example(name)
-        and not PARTITION & set(words_of(stem_of(name)))
-    ]
-    likely = few_of_a_kind(likely)
-    if not likely:
-        return []
-    known = by_ends(keys)
-    of_parts = _by_parts(keys, splits) if None in known.values() else {}
-    found = [
-        told
-        for name in likely
-        if (told := _told(name, of_parts.get(split_of_list(name), known), keys, read, options)) is not None
-    ]
-    return sorted(found, key=lambda told: (-len(told.label), told.name))
+    stems = {without_ending(key) for key in beside.keys}
+    likely = few_of_a_kind(
+        [
+            name
+            for name in (beside.names if names is None else names)
+            if name.lower().endswith((*TABLES, *LISTS))
+            and without_ending(name) not in stems
+            and not is_example(name)
+            and not PARTITION & set(words_of(stem_of(name)))
+        ]
+    )
+    known = _by_place(beside, splits)
+    found = [_told(name, known(split_of_list(name), posixpath.normpath(posixpath.dirname(name))), beside) for name in likely]
+    return sorted(filter(None, found), key=lambda told: (-len(told.label), told.name))
 
 
-def is_example(name: str) -> bool:
-    """Whether a table is a template for submissions: ``sample_submission.csv``, but not ``sample_labels.csv``."""
-    words = set(words_of(stem_of(name)))
-    return bool(EXAMPLES & words) and not {"label", "labels"} & words
-
-
-def few_of_a_kind(names: Sequence[str]) -> list[str]:
-    """File names, except those with an extension so common that they are per-image files."""
-    endings = [ending_of(name) for name in names]
-    many = {ending for ending, number in Counter(endings).items() if number > MOST_TABLES}
-    return [name for name, ending in zip(names, endings, strict=True) if ending not in many]
-
-
-def with_patients(
-    table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes], options: SourceOptions
-) -> None:
+def with_patients(table: pd.DataFrame, beside: Companions) -> None:
     """Fill in missing splits and patients from tables that list nearly all images, with or without labels."""
     # a single folder "train" for all images does not override several splits in a table
     missing = [column for column in ("split", "group") if column == "group" or table[column].nunique(dropna=False) == 1]
-    tables = few_of_a_kind([name for name in names if name.lower().endswith(TABLES)])
-    if not missing or options.group_pattern is not None or not tables:
+    if not missing or beside.options.group_pattern is not None or not beside.tables:
         return
-    keys = table["key"].tolist()
-    known = by_ends(keys)
+    keys = beside.keys
     found: dict[str, dict[str, str | None]] = {column: {} for column in missing}
     told_of: dict[str, list[str]] = {column: [] for column in missing}
-    for name in tables:
-        frame = frame_of(name, read)
-        rows, used = _rows_of(frame, known)
+    for name in beside.tables:
+        frame = beside.frame(name)
+        rows, used = _rows_of(frame, beside.known)
         if not rows and not frame.empty:
             by_parts, parts = rows_by_parts(keys, frame)
             used = [name for name in parts if not is_patient(name)]
             rows = {key: some[0] for key, some in by_parts.items()}
-        if not rows:
-            continue
-        for column in missing:
-            wanted, default = getattr(options, f"{column}_column"), getattr(SourceOptions(), f"{column}_column")
-            kinds = PARTS if column == "split" else PATIENTS
-            values, _ = optional(frame, wanted, default, kinds, column, used)
+        for column in missing if rows else ():
+            values, _ = optional(frame, column, beside.options, used)
             own = {key: values[row] for key, row in rows.items() if values[row] is not None}
             if own and all(found[column].get(key, value) == value for key, value in own.items()):
                 found[column] |= own
@@ -165,8 +126,6 @@ def with_patients(
             if any(None not in pair and pair[0] != pair[1] for pair in zip(own, text, strict=True)):
                 continue
             text = [value if one is None else one for one, value in zip(own, text, strict=True)]
-        if column == "split":
-            text = [None if value is None else SPLITS.get(value.strip().lower(), value) for value in text]
         table[column] = pd.Series(text, dtype=object)
         withdraw(table, f"{column}s", value="none")
         why = f"it names {len(values):,} of {len(keys):,} images"
@@ -199,21 +158,37 @@ def _rows_of(frame: pd.DataFrame, known: Mapping[str, str | None]) -> tuple[dict
         paths = texts_of(frame[column])
         if column not in named and are_numbers(paths):
             continue  # unrelated numbers
-        at = [None if path is None else image_of(path, known) for path in paths]
+        at = _images_of(paths, known)
         rows = {key: row for row, key in reversed(list(enumerate(at))) if key is not None}
         if sum(key is not None for key in at) >= NAMED * len(at):
             return rows, [column]
     return {}, []
 
 
-def _by_parts(keys: Sequence[str], splits: Sequence[str | None]) -> dict[str | None, dict[str, str | None]]:
-    """`ends.by_ends` per split: its own images precede others of the same name, as ``train/1.png`` and ``test/1.png``."""
-    whole = by_ends(keys)
-    parts: dict[str | None, dict[str, str | None]] = {}
-    for part in {split for split in splits if split is not None}:
-        own = by_ends([key for key, split in zip(keys, splits, strict=True) if split == part])
-        parts[part] = whole | {end: key for end, key in own.items() if key is not None}
-    return parts
+def _by_place(
+    beside: Companions, splits: Sequence[str | None]
+) -> Callable[[str | None, str], Mapping[str, str | None]]:
+    """`ends.by_ends` for a table of a split, or in a folder: its own images precede others of the same name, as ``train/1.png`` and
+    ``test/1.png``.
+    """
+
+    @functools.cache
+    def known(split: str | None, folder: str) -> Mapping[str, str | None]:
+        if None not in beside.known.values() or (split is None and folder == "."):
+            return beside.known
+        own = [
+            key
+            for key, part in zip(beside.keys, splits, strict=True)
+            if (part == split if split else key.startswith(f"{folder}/"))
+        ]
+        return {**beside.known, **{end: key for end, key in by_ends(own).items() if key is not None}}
+
+    return known
+
+
+def _images_of(paths: Sequence[str | None], known: Mapping[str, str | None]) -> list[str | None]:
+    """The image that each path refers to."""
+    return [None if path is None else image_of(path, known) for path in paths]
 
 
 def agreeing(tables: Sequence[Told], images: int) -> list[Told]:
@@ -261,54 +236,46 @@ def _counts(told: Told, first: Told, images: int) -> bool:
     return pairs == {("0", "1"), ("1", "0")}
 
 
-def _told(
-    name: str,
-    known: Mapping[str, str | None],
-    keys: Sequence[str],
-    read: Callable[[str], bytes],
-    options: SourceOptions,
-) -> Told | None:
+def _told(name: str, known: Mapping[str, str | None], beside: Companions) -> Told | None:
     """Values from a table; None if it lists too few of the images, or has no labels."""
+    options = beside.options
     try:
-        data = read(name)
-        if len(data) > MOST_BYTES:
+        if (read := _table(name, known, beside)) is None:
             return None
-        is_list = name.lower().endswith(LISTS)
-        data = _as_list(data, known) if is_list else data
-        if is_list and not lists_images(data[:HEAD]) and not has_bars(as_text(data[:HEAD])[0]):
-            return None
-        list_name = f"{without_ending(name)}.txt" if is_list else name
-        frame, decisions = _with_names(*read_table(data, list_name), known)
-        if frame.empty or not isinstance(frame.index, pd.RangeIndex):
-            return None
-
-        frame, named = _named(frame, known, keys, options, name)
+        frame, named = _named(read.frame, known, beside.keys, options, name)
         if not named.at or without_labels(frame, named.used[0] if named.used else "", options):
             return None
         used = list(named.used)
-        labels, several, told_labels = labels_of(frame, options, name, used)
-        if is_list and _are_ids(labels):
-            return None
-    except (OSError, ValueError, KeyError, TypeError, RecursionError, DatapropsError):
+        found = roles(frame, options, name, used)
+    except (ValueError, KeyError, TypeError, RecursionError, DatapropsError):
         return None
-    split, told_split = optional(frame, options.split_column, SourceOptions().split_column, PARTS, "split", used)
-    group, told_group = optional(frame, options.group_column, SourceOptions().group_column, PATIENTS, "group", used)
+    if name.lower().endswith(LISTS) and _are_ids(found.label):
+        return None
+    decisions = [*read.decisions, *named.decisions, *found.decisions]
+    group = found.group
     if named.rows and all(value is None for value in group):
-        group, told_group = (
-            named.rows,
-            [Decision("groups", f"rows of {name}", "each names several images", "--group-column")],
-        )
-    split = [None if value is None else SPLITS.get(value.strip().lower(), value) for value in split]
+        group = named.rows
+        decisions = [one for one in decisions if not one.value.endswith("group")]
+        decisions.append(Decision("groups", f"rows of {name}", "each names several images", "--group-column"))
     at = named.at
     rows = {key: row for row, key in reversed(list(enumerate(at))) if key is not None}
-    label, many = _labels_of_rows(at, labels)
+    label, many = _labels_of_rows(at, found.label)
     if not rows or all(one is None for one in label.values()):
         return None
-    decisions = [*decisions, *named.decisions, *told_labels, *told_split, *told_group]
-    own = {key: split[row] for key, row in rows.items()}, {key: group[row] for key, row in rows.items()}
-    return Told(
-        name, label, *own, named.absent, several or many, decisions, frame, used, rows, named.masks, bool(named.rows)
-    )
+    own = ({key: values[row] for key, row in rows.items()} for values in (found.split, group))
+    several = found.several or many
+    return Told(name, label, *own, named.absent, several, decisions, frame, used, rows, named.masks, bool(named.rows))
+
+
+def _table(name: str, known: Mapping[str, str | None], beside: Companions) -> Table | None:
+    """A table or list, with names for its columns; None if it is none."""
+    data, called = beside.data(name, MOST_BYTES), name
+    if name.lower().endswith(LISTS):
+        data, called = _as_list(data, known), f"{without_ending(name)}.txt"
+        if not lists_images(data[:HEAD]) and not has_bars(as_text(data[:HEAD])[0]):
+            return None
+    frame, decisions = _with_names(*read_table(data, called), known) if data else Table(pd.DataFrame(), [])
+    return None if frame.empty or not isinstance(frame.index, pd.RangeIndex) else Table(frame, decisions)
 
 
 class Named(NamedTuple):
@@ -350,7 +317,7 @@ def _named(
     used = [column for column in several if column not in masks]
     if used:
         paths = [texts_of(frame[column]) for column in several]
-        images = [[None if path is None else image_of(path, known) for path in some] for some in paths]
+        images = [_images_of(some, known) for some in paths]
         own = [some for column, some in zip(several, images, strict=True) if column in used]
         at = [key for some in own for key in some]
         there = {key for key in at if key is not None}
@@ -424,31 +391,16 @@ def _with_names(
     return rows, [*decisions, told]
 
 
-def frame_of(name: str, read: Callable[[str], bytes]) -> pd.DataFrame:
-    """Rows of a table beside the images; empty if it is not a table, too large, or unreadable."""
-    try:
-        data = read(name) if name.lower().endswith(TABLES) else b""
-        return read_table(data, name).frame if 0 < len(data) <= MOST_BYTES else pd.DataFrame()
-    except (OSError, ValueError, KeyError, TypeError, RecursionError):
-        return pd.DataFrame()
-
-
-def columns_of(
-    keys: Sequence[str], names: Sequence[str], read: Callable[[str], bytes]
-) -> tuple[str, list[str], list[str | None]] | None:
+def columns_of(beside: Companions, names: Sequence[str]) -> tuple[str, list[str], list[str | None]] | None:
     """The table with a column that names most images, its other columns with few values, and the image of each row."""
-    known = by_ends(keys)
     best: tuple[str, list[str], list[str | None]] | None = None
     for name in names:
-        frame = frame_of(name, read)
-        if frame.empty:
-            continue
+        frame = beside.frame(name)
         texts = {str(column): texts_of(frame[column]) for column in frame.columns}
-        images = {
-            column: [None if value is None else image_of(value, known) for value in values]
-            for column, values in texts.items()
-        }
-        paths = [column for column, some in images.items() if len(some) - some.count(None) >= NAMED * len(frame)]
+        images = {column: _images_of(values, beside.known) for column, values in texts.items()}
+        paths = [
+            column for column, some in images.items() if some and len(some) - some.count(None) >= NAMED * len(some)
+        ]
         paths = [column for column in paths if not (are_numbers(texts[column]) and few_valued({column: texts[column]}))]
         few = few_valued({column: values for column, values in texts.items() if column not in paths})
         few = [column for column in few if not are_splits(texts[column])]
@@ -471,11 +423,6 @@ def few_valued(texts: Mapping[str, Sequence[str | None]]) -> list[str]:
     ]
 
 
-def named_columns(columns: Sequence[str]) -> str:
-    """Column names for a message, truncated."""
-    return f"{', '.join(columns[:COLUMNS])}{', ...' if len(columns) > COLUMNS else ''}"
-
-
 def _are_measured(values: Sequence[str | None]) -> bool:
     """Whether a column holds numbers with repeats (an age, a grade) rather than ids."""
     told = [value for value in values if value is not None]
@@ -493,28 +440,6 @@ def _labels_of_rows(at: Sequence[str | None], labels: Sequence[str | None]) -> t
         parts = [part for one in some for part in one.split(SEPARATOR)]
         found[key] = joined(parts) if len(set(some)) > 1 else some[0] if some else None
     return found, any(len(set(some)) > 1 for some in sets.values())
-
-
-def image_of(path: str, known: Mapping[str, str | None]) -> str | None:
-    """The image that a path of a table refers to: the longest suffix of it that identifies one image.
-
-    Parameters
-    ----------
-    known : mapping
-        As `ends.by_ends` returns it.
-
-    >>> known = {"a/1.png": "a/1.png", "a/1": "a/1.png", "1.png": None}
-    >>> image_of("C:\\\\x\\\\a\\\\1.png", known), image_of("a/1.jpg", known), image_of("1.png", known)
-    ('a/1.png', 'a/1.png', None)
-    """
-    text = folded(forward_slashes(path)).strip("/")
-    while text:
-        for one in (text, without_ending(text)) if ending_of(text) in SURE else (text,):
-            if one in known:
-                return known[one]
-        text = text.partition("/")[2]
-    folder, mark, name = folded(forward_slashes(path)).rpartition("_")
-    return image_of(f"{folder}/{name}", known) if mark and "/" not in folder else None  # 000001_01_01_109.png
 
 
 def described_by(tables: Sequence[Told]) -> tuple[Said, tuple[list[str], int]]:

@@ -3,23 +3,18 @@
 from __future__ import annotations
 
 import html
-import json
 import posixpath
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Iterator
 
 import pandas as pd
 
-from dataprops.sources.account import Decision, decide
-from dataprops.sources.coco import COCO_MOST
-from dataprops.sources.ends import by_ends
+from dataprops.sources.companions import Companions
 from dataprops.sources.exports import annotated, parts
-from dataprops.sources.filled import fill_labels
+from dataprops.sources.filled import tell_labels
 from dataprops.sources.labels import joined
-from dataprops.sources.neighbours import image_of
 from dataprops.sources.splitnames import SPLITS
-from dataprops.sources.tablefile import as_text
 from dataprops.util.names import without_ending
 
 YOLO = frozenset({"data.yaml", "data.yml", "dataset.yaml", "classes.txt", "obj.names", "classes.names"})
@@ -40,33 +35,28 @@ _CVAT_LABEL = re.compile(
 )
 
 
-def yolo(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
+def yolo(table: pd.DataFrame, beside: Companions) -> None:
     """Fill in labels from the object classes that ``labels/x.txt`` lists for ``images/x.jpg``; an empty list means no objects."""
-    texts = {name for name in names if name.lower().endswith(".txt")}
+    texts = set(beside.ending(".txt"))
     found: dict[str, set[str]] = {}
     for key in table["key"] if texts else ():
         stem = without_ending(key)
-        beside = (
+        others = (
             f"{stem[:at]}{other}{stem[end:]}.txt" for at, end in _folders_called_images(stem) for other in OF_OBJECTS
         )
-        place = next((place for place in (f"{stem}.txt", *beside) if place in texts), None)
+        place = next((place for place in (f"{stem}.txt", *others) if place in texts), None)
         if place is None:
             continue
-        try:
-            lines = [" ".join(line.split()) for line in read(place).decode("utf-8").splitlines()]
-        except (OSError, ValueError):
-            return
-        classes_of = [_class_in(line) for line in lines if line and not _REMARK.fullmatch(line)]
-        if None in classes_of:  # not boxes but a caption or a file list
+        lines = [" ".join(line.split()) for line in beside.lines(place)]
+        classes_of = [_class_in(line) for line in lines if not _REMARK.fullmatch(line)]
+        if None in classes_of or place in beside.lost:  # not boxes but a caption or a file list
             return
         found[key] = {one for one in classes_of if one is not None} - NO_OBJECT
     if not any(found.values()):
         return
-    classes = next((named for name in names if (named := _class_names(name, read))), {})
+    classes = next((named for name in beside.names if (named := _class_names(name, beside))), {})
     labels = {key: joined(classes.get(code, code) for code in codes) for key, codes in found.items()}
-    named = fill_labels(table, labels)
-    why = f".txt files list the objects of {named:,} of {len(table):,} images"
-    decide(table, Decision("labels", "classes of the annotated objects", why, "--layout"))
+    tell_labels(table, labels, "classes of the annotated objects", ".txt files list the objects of")
 
 
 def _class_in(line: str) -> str | None:
@@ -86,15 +76,10 @@ def _folders_called_images(stem: str) -> list[tuple[int, int]]:
     return [found.span(1) for found in re.finditer(r"(?:^|/)([Ii]mages|image_2)(?=/)", stem)][::-1]
 
 
-def _class_names(name: str, read: Callable[[str], bytes]) -> dict[str, str]:
+def _class_names(name: str, beside: Companions) -> dict[str, str]:
     """YOLO class names by number: ``names`` in data.yaml, or the lines of classes.txt."""
     base = posixpath.basename(name).lower()
-    if base not in YOLO:
-        return {}
-    try:
-        text = read(name).decode("utf-8")
-    except (OSError, ValueError):
-        return {}
+    text = beside.text(name) if base in YOLO else ""
     if not base.endswith((".yaml", ".yml")):
         return {str(number): line.strip() for number, line in enumerate(text.splitlines()) if line.strip()}
     listed = re.search(r"^names:\s*+\[", text, re.MULTILINE)
@@ -107,30 +92,21 @@ def _class_names(name: str, read: Callable[[str], bytes]) -> dict[str, str]:
     return {mark.rstrip(":") if mark != "-" else str(n): word for n, (mark, word) in enumerate(named)}
 
 
-def voc(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
+def voc(table: pd.DataFrame, beside: Companions) -> None:
     """Fill in labels from the object names in the .xml file of each image, beside it or in a folder ``Annotations``."""
     files: dict[str, list[str]] = defaultdict(list)
-    for name in names:
-        if name.lower().endswith(".xml"):
-            files[posixpath.basename(name)[: -len(".xml")]].append(name)
+    for name in beside.ending(".xml"):
+        files[posixpath.basename(name)[: -len(".xml")]].append(name)
     found: dict[str, set[str]] = {}
     for key in table["key"] if files else ():
         stem = without_ending(key)
         there = files.get(posixpath.basename(stem), [])
         file = f"{stem}.xml" if f"{stem}.xml" in there else there[0] if len(there) == 1 else None
-        if file is None:
-            continue
-        try:
-            text = as_text(read(file))[0]
-        except (OSError, ValueError):
-            continue
-        if "<annotation" in text:
+        if file is not None and "<annotation" in (text := beside.text(file)):
             found[key] = set(_voc_objects(text))
-    if not any(found.values()):
-        return
-    named = fill_labels(table, {key: joined(objects) for key, objects in found.items()})
-    why = f".xml files annotate {named:,} of {len(table):,} images"
-    decide(table, Decision("labels", "names of the annotated objects", why, "--layout"))
+    if any(found.values()):
+        labels = {key: joined(objects) for key, objects in found.items()}
+        tell_labels(table, labels, "names of the annotated objects", ".xml files annotate")
 
 
 def _voc_objects(text: str) -> Iterator[str]:
@@ -141,28 +117,22 @@ def _voc_objects(text: str) -> Iterator[str]:
             yield html.unescape(name.strip())
 
 
-def cvat(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
+def cvat(table: pd.DataFrame, beside: Companions) -> None:
     """Fill in labels from the shapes and tags in CVAT's .xml; an image without any has no objects."""
-    known = by_ends(table["key"].tolist())
     found: dict[str, set[str]] = {}
     used: list[str] = []
-    for name in names:
-        try:
-            data = read(name) if name.lower().endswith(".xml") else b""
-            text = as_text(data)[0] if len(data) <= COCO_MOST else ""
-        except (OSError, ValueError):
-            continue
+    for name in beside.ending(".xml"):
+        text = beside.text(name)
         images = _cvat_images(text) if "<annotations" in text else ()
-        here = [(_cvat_image(image, known), inside) for image, inside in images]
+        here = [(_cvat_image(image, beside), inside) for image, inside in images]
         used += [name] if any(key for key, _ in here) else []
         for key, inside in here:
             if key is not None:
                 found.setdefault(key, set()).update(html.unescape(one) for one in _CVAT_LABEL.findall(inside))
-    if not any(found.values()):
-        return
-    named = fill_labels(table, {key: joined(objects) for key, objects in found.items()})
-    why = f"{', '.join(used[:3])} {'annotates' if len(used) == 1 else 'annotate'} {named:,} of {len(table):,} images"
-    decide(table, Decision("labels", "labels of the annotated objects", why, "--layout"))
+    if any(found.values()):
+        labels = {key: joined(objects) for key, objects in found.items()}
+        who = f"{', '.join(used[:3])} {'annotates' if len(used) == 1 else 'annotate'}"
+        tell_labels(table, labels, "labels of the annotated objects", who)
 
 
 def _cvat_images(text: str) -> Iterator[tuple[str, str]]:
@@ -176,45 +146,38 @@ def _cvat_images(text: str) -> Iterator[tuple[str, str]]:
             yield attributes, inside
 
 
-def _cvat_image(attributes: str, known: Mapping[str, str | None]) -> str | None:
+def _cvat_image(attributes: str, beside: Companions) -> str | None:
     """The image that CVAT's attributes refer to; in a project, the subset is a folder."""
     name, subset = _CVAT_NAME.search(attributes), _CVAT_SUBSET.search(attributes)
     if name is None:
         return None
     paths = [name[1]] if subset is None else [f"{subset[1]}/{name[1]}", name[1]]
-    return next((key for path in paths if (key := image_of(html.unescape(path), known)) is not None), None)
+    return next((key for path in paths if (key := beside.image(html.unescape(path))) is not None), None)
 
 
-def exports_of_tools(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
+def exports_of_tools(table: pd.DataFrame, beside: Companions) -> None:
     """Fill in labels from the JSON exports of annotation tools (`exports`)."""
-    known = by_ends(table["key"].tolist())
     found: dict[str, set[str]] = {}
     tools: set[str] = set()
     files: set[str] = set()
     splits: dict[str | None, str] = {}
     stems = {without_ending(key) for key in table["key"]}  # x.json beside x.jpg: see sidecars
-    for name in names:
-        if not name.lower().endswith(EXPORTED) or without_ending(name) in stems:
+    for name in beside.ending(*EXPORTED):
+        if without_ending(name) in stems:
             continue
-        try:
-            data = read(name)
-            text = as_text(data)[0] if len(data) <= COCO_MOST else ""
-            whole = json.loads(text) if name.lower().endswith(".json") else list(map(json.loads, text.splitlines()))
-        except (OSError, ValueError, RecursionError):
-            continue
+        whole = beside.json(name) if name.lower().endswith(".json") else beside.json_lines(name)
         tool, images = annotated(whole, name) or ("", [])
         for path, labels in images:
-            if (key := image_of(path, known)) is not None:
+            if (key := beside.image(path)) is not None:
                 found.setdefault(key, set()).update(labels)
                 tools.add(tool)
                 files.add(name)
-        splits |= {image_of(path, known): part for path, part in parts(whole).items()} if images else {}
+        splits |= {beside.image(path): part for path, part in parts(whole).items()} if images else {}
     if not any(found.values()):
         return
-    named = fill_labels(table, {key: joined(labels) for key, labels in found.items()})
+    labels = {key: joined(some) for key, some in found.items()}
+    tell_labels(table, labels, "of the tool's export", f"{' and '.join(sorted(tools))} annotated")
     if splits and table["split"].isna().all():
         told = [SPLITS.get(splits.get(key, "").lower(), splits.get(key)) for key in table["key"]]
         table["split"] = pd.Series(told, dtype=object)
     table.attrs["understood"] = files
-    why = f"{' and '.join(sorted(tools))} annotated {named:,} of {len(table):,} images"
-    decide(table, Decision("labels", "of the tool's export", why, "--layout"))

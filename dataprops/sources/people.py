@@ -6,18 +6,17 @@ A column is used if its name denotes a patient (or slide, study, ...) and it con
 from __future__ import annotations
 
 import posixpath
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 
 import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.sources.account import Decision, decide, withdraw
-from dataprops.sources.columns import PARTS, labels_of, optional, texts_of
-from dataprops.sources.ends import without_zeros
+from dataprops.sources.columns import labels_of, optional, texts_of
+from dataprops.sources.companions import TABLES, Companions
+from dataprops.sources.ends import beginning_of, without_zeros
 from dataprops.sources.labels import words_of
 from dataprops.sources.levels import ALIKE
-from dataprops.sources.neighbours import MOST_TABLES, TABLES, frame_of
-from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.table import SourceOptions
 from dataprops.util.names import word_table
 
@@ -30,13 +29,7 @@ PERSONS = frozenset(
 LEAST = 3  # folders; with fewer, matching names may be chance
 
 
-def with_persons(
-    table: pd.DataFrame,
-    names: Sequence[str],
-    read: Callable[[str], bytes],
-    options: SourceOptions,
-    folders: Sequence[str | None],
-) -> bool:
+def with_persons(table: pd.DataFrame, beside: Companions, folders: Sequence[str | None]) -> bool:
     """Fill in labels and splits from a table of the patients that the folders are named after; the folders become groups.
 
     Parameters
@@ -50,15 +43,9 @@ def with_persons(
         Whether the table supplied labels.
     """
     known = {name for name in folders if name is not None}
-    likely = [name for name in names if name.lower().endswith(WRITTEN)]
-    if len(known) < LEAST or len(likely) > MOST_TABLES:
+    if len(known) < LEAST:
         return False
-    alike: dict[tuple[str, ...], dict[str, pd.DataFrame]] = {}  # same columns: parts of one table, such as splits
-    for name in likely:
-        if not (frame := frame_of(name, read)).empty:
-            frame = _with_names(frame, known)
-            alike.setdefault(tuple(map(str, frame.columns)), {})[name] = frame
-    for parts in alike.values():
+    for parts in beside.alike(beside.ending(*WRITTEN), lambda frame: _with_names(frame, known)):
         name, frame = " and ".join(parts), pd.concat(parts.values(), ignore_index=True)
         if (found := _persons(frame, known)) is None:
             continue
@@ -70,7 +57,8 @@ def with_persons(
         withdraw(table, "classes")
         if all(one["what"] != "groups" for one in table.attrs["decisions"]):
             decide(table, Decision("groups", f"{len(known):,} folders", why, "--layout, --group-pattern"))
-        return _told_of(table, frame, name, options, column, [rows.get(folder or "", []) for folder in folders], why)
+        own = [rows.get(folder or "", []) for folder in folders]
+        return _told_of(table, frame, name, beside.options, column, own, why)
     return False
 
 
@@ -104,8 +92,7 @@ def _told_of(
         return False
     if any(len({label[row] for row in some} - {None}) > 1 for some in rows):
         return False  # for example, one row per image
-    split, _ = optional(frame, options.split_column, SourceOptions().split_column, PARTS, "split", used)
-    split = [None if part is None else SPLITS.get(part.strip().lower(), part) for part in split]
+    split, _ = optional(frame, "split", options, used)
     at = [some[0] if some else None for some in rows]
     table["label"] = pd.Series([None if row is None else label[row] for row in at], dtype=object)
     if table["split"].isna().all():
@@ -125,16 +112,7 @@ def _persons(frame: pd.DataFrame, known: set[str]) -> tuple[str, dict[str, list[
         for row, value in enumerate(texts_of(frame[column])):
             if value is not None:
                 rows.setdefault(without_zeros(value.strip()), []).append(row)
-        found = {folder: some for folder in known if (some := _rows_of(folder, rows))}
+        found = {folder: rows[name] for folder in known if (name := beginning_of(without_zeros(folder), rows))}
         if len(found) >= ALIKE * len(known):
             return column, found
     return None
-
-
-def _rows_of(folder: str, rows: dict[str, list[int]]) -> list[int]:
-    """Rows of a folder by its name or a prefix of it: TCGA_CS_4941_19960909 belongs to TCGA_CS_4941."""
-    name = without_zeros(folder)
-    while name and name not in rows:
-        cut = max(name.rfind(mark) for mark in "_-.")
-        name = name[:cut] if cut > 0 else ""
-    return rows.get(name, [])

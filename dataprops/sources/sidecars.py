@@ -2,19 +2,18 @@
 
 from __future__ import annotations
 
-import json
 import posixpath
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any
 
 import pandas as pd
 
 from dataprops.sources.account import COMPANION, Decision, decide
 from dataprops.sources.columns import LABELS, PATIENTS, plain_name
-from dataprops.sources.filled import fill_labels
+from dataprops.sources.companions import Companions
+from dataprops.sources.filled import tell_labels
 from dataprops.sources.labels import SEPARATOR, joined
-from dataprops.sources.tablefile import as_text
 from dataprops.util.names import ending_of, stem_of, without_ending
 
 FEW_CLASSES = 200  # maximum number of classes
@@ -22,15 +21,14 @@ WORD, WORDS = 60, 3  # maximum characters and words of a class name
 DEEPEST = 4  # nesting depth of JSON objects searched for a class
 
 
-def sidecars(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
+def sidecars(table: pd.DataFrame, beside: Companions) -> None:
     """Fill in labels from per-image files beside the images or elsewhere: one word, a class in JSON, or Labelme's shapes."""
-    there = set(names)
+    there = set(beside.names)
     elsewhere: dict[str, list[str]] = defaultdict(list)
-    for name in names:
+    own: dict[str, list[str]] = defaultdict(list)  # one JSON file for all images in a folder
+    for name in beside.names:
         if ending_of(name) in ("", ".json", ".txt", ".cls"):
             elsewhere[stem_of(name)].append(name)
-    own: dict[str, list[str]] = defaultdict(list)  # one JSON file for all images in a folder
-    for name in names:
         if name.lower().endswith(".json") and posixpath.dirname(name):
             own[posixpath.dirname(name)].append(name)
     found: dict[str, str] = {}
@@ -39,16 +37,16 @@ def sidecars(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], by
     told = False  # whether the labels come from JSON objects
     for key in table["key"]:
         stem = without_ending(key)
-        beside = (*(stem + ending for ending in (".txt", ".cls", ".json")), f"{key}.json")
-        name = next((one for one in beside if one in there), None)
+        names = (*(stem + ending for ending in (".txt", ".cls", ".json")), f"{key}.json")
+        name = next((one for one in names if one in there), None)
         others = elsewhere.get(posixpath.basename(stem), []) or own.get(posixpath.dirname(key), [])
         if name is None and len(others) != 1:
             continue
         name = name or others[0]
-        try:
-            text = as_text(read(name))[0].strip()
-            whole = json.loads(text) if not name.endswith((".txt", ".cls")) else None
-        except (OSError, ValueError, RecursionError):
+        is_text = name.endswith((".txt", ".cls"))
+        text = beside.text(name).strip()
+        whole = None if is_text else beside.json(name)
+        if name in beside.lost or (whole is None and not is_text and text != "null"):
             return
         label = _label_of(whole) if whole is not None else text if "\n" not in text else None
         told = told or isinstance(whole, dict)
@@ -61,10 +59,8 @@ def sidecars(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], by
     words = few and (told or all(len(value) <= WORD and len(value.split()) <= WORDS for value in values))
     if len(found) < len(table) / 2 or not words:  # captions or unrelated text
         return
-    named = fill_labels(table, found)
+    tell_labels(table, found, "of the files beside the images", "files beside", f" name one of {len(values):,}")
     table.attrs["reasons"] = {**table.attrs.get("reasons", {}), **used}
-    why = f"files beside {named:,} of {len(table):,} images name one of {len(values):,}"
-    decide(table, Decision("labels", "of the files beside the images", why, "--layout"))
     if len(set(patients.values())) > 1 and table["group"].isna().all():
         table["group"] = pd.Series([patients.get(key) for key in table["key"]], dtype=object)
         why = f"files beside {len(patients):,} of {len(table):,} images name one"

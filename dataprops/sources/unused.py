@@ -6,28 +6,24 @@ import posixpath
 import re
 import shlex
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
 from dataprops.sources.account import IN_DOUBT, NO_KNOWN_FORM, Decision, decide
-from dataprops.sources.columns import LABELS, is_meta, labels_first, texts_of
-from dataprops.sources.ends import by_ends, without_zeros
-from dataprops.sources.labels import words_of
-from dataprops.sources.neighbours import (
+from dataprops.sources.columns import LABELS, is_meta, labels_first, named_columns, texts_of
+from dataprops.sources.companions import (
     LISTS,
     MOST_BYTES,
     MOST_TABLES,
     TABLES,
-    columns_of,
+    Companions,
     few_of_a_kind,
-    few_valued,
-    frame_of,
-    image_of,
     is_example,
-    named_columns,
 )
-from dataprops.sources.tablefile import as_text
+from dataprops.sources.ends import without_zeros
+from dataprops.sources.labels import words_of
+from dataprops.sources.neighbours import columns_of, few_valued
 from dataprops.util.names import stem_of
 
 HALF, MOST = 0.5, 0.9  # minimum fraction of images matched by name, and by folder
@@ -38,35 +34,36 @@ PROSE = frozenset(
 OPTION = "giving it in place of the folder"  # remedy for a list; for a table, its label column is named
 
 
-def with_unused(table: pd.DataFrame, names: Sequence[str], read: Callable[[str], bytes]) -> None:
+def with_unused(table: pd.DataFrame, beside: Companions) -> None:
     """Report a doubt about the first table or list that names half of the images and supplied no labels."""
-    keys, labels = table["key"].tolist(), table["label"].tolist()
+    labels = table["label"].tolist()
     understood = table.attrs.pop("understood", ())
     all_decisions = table.attrs.get("decisions", ())
     decisions = [one for one in all_decisions if NO_KNOWN_FORM not in one["why"]]
     others = " ".join(one["value"] + one["why"] for one in decisions if one["what"] in ("groups", "splits"))
     told = " ".join(one["value"] + one["why"] for one in decisions if one["what"] not in ("groups", "splits"))
-    stems = {stem_of(key) for key in keys}
     unused = [
         name
-        for name in few_of_a_kind([name for name in names if name.lower().endswith((*TABLES, *LISTS))])
+        for name in few_of_a_kind(beside.ending(*TABLES, *LISTS))
         if posixpath.basename(name) not in told
-        and not (stem_of(name) in stems or name in understood or is_example(name))
+        and not (stem_of(name) in beside.stems or name in understood or is_example(name))
     ]
     numbers = all(label is None or label.isdecimal() for label in labels) and table["label"].nunique() > 1
     # others concern images, not classes
     unknown = [one["why"] for one in all_decisions if NO_KNOWN_FORM in one["why"] and ".mat" in one["why"]]
-    folders = {posixpath.dirname(key) for key in keys}  # image folders: a text file in one is not a list of the dataset
+    folders = {
+        posixpath.dirname(key) for key in beside.keys
+    }  # image folders: a text file in one is not a list of the dataset
     for name in unused[:MOST_TABLES]:
         half_told = posixpath.basename(name) in others
         option = OPTION
         if not name.lower().endswith(LISTS):
-            why, columns = _of_table(name, read, keys, labels, half_told)
+            why, columns = _of_table(name, beside, labels, half_told)
             option = f"--layout none --label-column {shlex.quote(columns[0])}" if columns else OPTION
         elif half_told or PROSE & set(words_of(posixpath.basename(name))) or posixpath.dirname(name) in folders:
             continue
         else:
-            why = _of_list(name, read, keys, labels)
+            why = _of_list(name, beside, labels)
         if why:
             decide(table, Decision("labels", IN_DOUBT, f"{name} matches {why}, but no label was read from it", option))
             return
@@ -74,15 +71,13 @@ def with_unused(table: pd.DataFrame, names: Sequence[str], read: Callable[[str],
         decide(table, Decision("classes", IN_DOUBT, f"they are numbers without names, and {unknown[0]}", "a table"))
 
 
-def _of_table(
-    name: str, read: Callable[[str], bytes], keys: Sequence[str], labels: Sequence[str | None], half_told: bool
-) -> tuple[str, list[str]]:
+def _of_table(name: str, beside: Companions, labels: Sequence[str | None], half_told: bool) -> tuple[str, list[str]]:
     """Description of a table's matches, and possible label columns, those with label names first; both empty without candidates. For
     a table that supplied patients or splits, only columns with label names.
     """
-    frame = frame_of(name, read)
+    keys, frame = beside.keys, beside.frame(name)
     texts = {str(column): texts_of(frame[column]) for column in frame.columns}
-    found = columns_of(keys, [name], read)
+    found = columns_of(beside, [name])
     if found is not None:
         label_of = dict(zip(keys, labels, strict=True))
         columns = [column for column in found[1] if not half_told or set(words_of(column)) & set(LABELS)]
@@ -111,18 +106,13 @@ def _tells(values: Sequence[str | None], images: Sequence[str | None], label_of:
     return len(labels - {None}) > 1 and len(pairs) <= max(len(told), len(labels))
 
 
-def _of_list(name: str, read: Callable[[str], bytes], keys: Sequence[str], labels: Sequence[str | None]) -> str:
+def _of_list(name: str, beside: Companions, labels: Sequence[str | None]) -> str:
     """Number of images in a list and some of its values, if these are not equivalent to the labels; otherwise ""."""
-    try:
-        data = read(name)
-    except OSError:
-        return ""
-    if len(data) > MOST_BYTES:
-        return ""
-    lines = [re.split(r"[\s,;|]+", line.strip()) for line in as_text(data)[0].splitlines() if line.strip()]
-    known, label_of = by_ends(keys), dict(zip(keys, labels, strict=True))
+    keys = beside.keys
+    lines = [re.split(r"[\s,;|]+", line) for line in beside.lines(name, MOST_BYTES)]
+    label_of = dict(zip(keys, labels, strict=True))
     width = Counter(map(len, lines)).most_common(1)[0][0] if lines else 0
-    rows = {key: line for line in lines if len(line) == width and (key := image_of(line[0], known)) is not None}
+    rows = {key: line for line in lines if len(line) == width and (key := beside.image(line[0])) is not None}
     if width < 2 or len(rows) < HALF * max(len(lines), len(keys)):
         return ""
     for at in range(1, width):

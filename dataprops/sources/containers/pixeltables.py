@@ -20,12 +20,11 @@ import pandas as pd
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage
 from dataprops.sources.account import Decision, told
-from dataprops.sources.columns import PARTS, PATIENTS, labels_of, optional
+from dataprops.sources.columns import labels_of, optional
 from dataprops.sources.containers import arraysets
 from dataprops.sources.containers.arraysets import LEAST, Named
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.connections import access_of
-from dataprops.sources.splitnames import SPLITS
 from dataprops.sources.table import SourceOptions, chosen_rules, image_table
 from dataprops.sources.tablefile import as_text
 from dataprops.util.budget import need
@@ -36,7 +35,6 @@ RULES: dict[str, tuple[str, ...]] = {"shape": ()}
 HEAD = 2**20  # bytes read for the first two rows
 BYTES_OF_CHARACTER = 4  # of memory: a float32 takes at least two characters of text
 _PIXEL = re.compile(r"(?:pix|pixel|px)[-_ ]?\d+|\d+x\d+|\d+", re.IGNORECASE)
-_DEFAULTS = SourceOptions()
 
 
 class Form(NamedTuple):
@@ -201,10 +199,9 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     if len(frame.columns):
         labels, several, more = labels_of(frame, options, location, used)
         decisions += more
-    split, told_split = optional(frame, options.split_column, _DEFAULTS.split_column, PARTS, "split", used)
-    group, told_group = optional(frame, options.group_column, _DEFAULTS.group_column, PATIENTS, "group", used)
+    split, told_split = optional(frame, "split", options, used)
+    group, told_group = optional(frame, "group", options, used)
     width = len(str(max(n - 1, 0)))
-    split = [None if value is None else SPLITS.get(value.strip().lower(), value) for value in split]
     out = image_table([f"{row:0{width}d}" for row in range(n)], labels, split, group)
     if not n:
         raise DatapropsError(f"{location} lists no images")
