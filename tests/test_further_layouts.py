@@ -635,6 +635,30 @@ LAYOUTS = {
     "a sheet beside the images that is none": Layout(
         [f"{c}/{n}.png" for c in PETS for n in (1, 2)], {"about.xlsx": b"PK"}, "", {"cat": 2, "dog": 2}
     ),
+    "SLAKE: a folder for each image with its mask, and questions about it in a list of each split": Layout(
+        [f"imgs/case{n}/{kind}.png" for n in range(14) for kind in ("source", "mask")],
+        {
+            f"{part}.json": json.dumps(
+                [{"img_name": f"case{n}/source.png", "question": f"{q} {n}?"} for n in some for q in ("What", "Where")]
+            )
+            for part, some in {"train": range(9), "validate": range(9, 12), "test": range(12, 14)}.items()
+        },
+        "",
+        {None: 14},
+        {"train": 9, "val": 3, "test": 2},
+        {f"case{n}": 1 for n in range(14)},
+        told="14 files are named like masks of other images, such as imgs/case0/mask.png",
+    ),
+    "ROCO: the label of a part of a table with too few rows to tell it": Layout(
+        [f"{part}/{part}{n}.png" for part, images in (("train", 9), ("test", 2)) for n in range(images)],
+        {
+            f"{part}_concepts.csv": table("ID,CUIs", *(f"{part}{n},C0{n % 3}" for n in range(images)))
+            for part, images in (("train", 9), ("test", 2))
+        },
+        "",
+        {"C00": 4, "C01": 4, "C02": 3},
+        {"train": 9, "test": 2},
+    ),
 }
 
 

@@ -11,9 +11,10 @@ from collections.abc import Mapping
 
 import pandas as pd
 
-from dataprops.sources.account import FOLDERS_USED, IN_DOUBT, NO_KNOWN_FORM, Decision, decide, withdraw
+from dataprops.sources.account import FOLDERS_USED, IN_DOUBT, NO_KNOWN_FORM, Decision, decide
 from dataprops.sources.columns import POSITIVE, texts_of
 from dataprops.sources.companions import MOST_TABLES, TABLES, Companions, few_of_a_kind
+from dataprops.sources.filled import replace_labels
 from dataprops.sources.labels import SEPARATOR, spelling_key, words_of
 from dataprops.sources.levels import ALIKE
 from dataprops.sources.lists import split_of_list
@@ -52,10 +53,8 @@ def compare(table: pd.DataFrame, beside: Companions, annotated: Mapping[str, Map
             continue
         same = _same(label, own)
         if not same and len(label) >= ALIKE * len(own) and (why := _names_more(label, own, told)) is not None:
-            table["label"] = pd.Series([told.label.get(key) for key in table["key"]], dtype=object)
-            withdraw(table, "classes")
-            table.attrs.update(empty_classes=[], several=told.several)
-            decide(table, Decision("labels", f"of the table {shown(told.name)}", why, "--layout"), *told.decisions)
+            made = Decision("labels", f"of the table {shown(told.name)}", why, "--layout")
+            replace_labels(table, told.label, told.several, made, *told.decisions)
             return
         if not same and other is None and len(label) >= ALIKE * len(own) and _are_classes(label, told):
             other = _others(told.name, label, len(own), f"giving {shown(told.name)} in place of the folder")
@@ -65,11 +64,9 @@ def compare(table: pd.DataFrame, beside: Companions, annotated: Mapping[str, Map
                 decide(table, Decision("labels", IN_DOUBT, why, "--layout none"))
     whole = {key: one for told in annotated.values() for key, one in told.items() if one is not None}
     if len(whole) >= ALIKE * len(own) and not _same(whole, own) and _are_inner(whole):  # train.json and val.json
-        table["label"] = pd.Series([whole.get(key) for key in table["key"]], dtype=object)
-        withdraw(table, "classes")
-        table.attrs.update(empty_classes=[], several=any(SEPARATOR in name for name in whole.values()))
         files = ", ".join(map(shown, list(annotated)[:SHOWN]))
-        decide(table, Decision("labels", "categories of the annotated objects", f"{INNER} of {files}", "--layout"))
+        made = Decision("labels", "categories of the annotated objects", f"{INNER} of {files}", "--layout")
+        replace_labels(table, whole, any(SEPARATOR in name for name in whole.values()), made)
         return
     for name, told in annotated.items():
         label = {key: one for key, one in told.items() if one is not None and own.get(key) is not None}

@@ -48,9 +48,12 @@ def remarks_on_names(keys: list[str]) -> tuple[Decision, ...]:
     shown_names = ", ".join(f"{name} {count[name]:,}" for name in names[:4]) + (", ..." if len(names) > 4 else "")
     if all(_split_in(name) for name in names):  # see splits_of_names
         return ()
-    why = f"no class folders; file names begin with {shown_names}"
     word = "[A-Za-z]+" if all(name.isalpha() for name in names) else WORDS
-    return (Decision("classes", "none", why, f"--label-pattern '({word})[^/]*$'"),)
+    return _remark(f"file names begin with {shown_names}", f"({word})[^/]*$")
+
+
+def _remark(why: str, pattern: str) -> tuple[Decision, ...]:
+    return (Decision("classes", "none", f"no class folders; {why}", f"--label-pattern '{pattern}'"),)
 
 
 def _ending_alike(keys: list[str]) -> tuple[Decision, ...]:
@@ -62,8 +65,7 @@ def _ending_alike(keys: list[str]) -> tuple[Decision, ...]:
     if len(bases) < len(keys) or not few:  # not a_0 beside a_1
         return _fields(keys)
     named = ", ".join(f"{shown(end)} {number:,}" for end, number in sorted(count.items()))
-    why = f"no class folders; file names end with {named}"
-    return (Decision("classes", "none", why, r"--label-pattern '[-_]([^-_./]+)[.][^./]*$'"),)
+    return _remark(f"file names end with {named}", "[-_]([^-_./]+)[.][^./]*$")
 
 
 def _beginning_alike(keys: list[str]) -> tuple[Decision, ...]:
@@ -78,8 +80,8 @@ def _beginning_alike(keys: list[str]) -> tuple[Decision, ...]:
         return ()
     if min(count.values()) < LEAST_FIELDS:
         return ()
-    why = f"no class folders; file names begin with {len(count):,} ids of classes or patients: {few_of(count)}"
-    return (Decision("classes", "none", why, r"--label-pattern '([A-Za-z]*\d+)[-_][^/]*$'"),)
+    why = f"file names begin with {len(count):,} ids of classes or patients: {few_of(count)}"
+    return _remark(why, r"([A-Za-z]*\d+)[-_][^/]*$")
 
 
 def _fields(keys: list[str]) -> tuple[Decision, ...]:
@@ -98,8 +100,7 @@ def _fields(keys: list[str]) -> tuple[Decision, ...]:
         for part in few[:MOST_SHOWN]
     )
     pattern = "(?:^|/)" + "[^/_]*_" * few[0] + "([^/_.]*)" + ("_" if few[0] + 1 < number else "[.]") + "[^/]*$"
-    why = f"no class folders; file names have {number} parts with few values in some ({seen})"
-    return (Decision("classes", "none", why, f"--label-pattern '{pattern}'"),)
+    return _remark(f"file names have {number} parts with few values in some ({seen})", pattern)
 
 
 def _forms(keys: list[str]) -> tuple[Decision, ...]:
@@ -112,6 +113,5 @@ def _forms(keys: list[str]) -> tuple[Decision, ...]:
         words = Counter(found[1] for key in keys if (found := re.search(pattern, key)))
         if len(words) == len(count) and "" not in words:
             seen = ", ".join(f"{shown(word)} {number:,}" for word, number in sorted(words.items()))
-            why = f"no class folders; file names {place} with {seen}"
-            return (Decision("classes", "none", why, f"--label-pattern '{pattern}'"),)
+            return _remark(f"file names {place} with {seen}", pattern)
     return ()

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 import pandas as pd
 
-from dataprops.sources.account import ABSENT, Decision, decide
+from dataprops.sources.account import ABSENT, Decision, decide, withdraw
 from dataprops.sources.labels import SEPARATOR
 
 
@@ -54,3 +54,11 @@ def add_absent(table: pd.DataFrame, absent: Sequence[str]) -> None:
     """Record these paths as left out because they are missing."""
     table.attrs["ignored"] = [*table.attrs.get("ignored", ()), *absent]
     table.attrs["reasons"] = {**table.attrs.get("reasons", {}), **dict.fromkeys(absent, ABSENT)}
+
+
+def replace_labels(table: pd.DataFrame, labels: Mapping[str, str | None], several: bool, *decisions: Decision) -> None:
+    """Labels of a file in place of the folders, which are not the classes."""
+    table["label"] = pd.Series([labels.get(key) for key in table["key"]], dtype=object)
+    withdraw(table, "classes")
+    table.attrs.update(empty_classes=[], several=several)
+    decide(table, *decisions)

@@ -11,6 +11,7 @@ import json
 import re
 from collections import Counter, defaultdict
 from collections.abc import Iterator, Mapping
+from typing import Any
 
 import pandas as pd
 
@@ -128,7 +129,7 @@ def _joined(table: pd.DataFrame, beside: Companions) -> bool:
 def _named(name: str, beside: Companions) -> list[str]:
     """Images named by a list; empty if it is not a list of these images."""
     known, is_json = beside.known, name.lower().endswith(".json")
-    lines = _listed(beside.text(name, MOST)) if is_json else beside.lines(name, MOST)
+    lines = _listed(beside.json(name, MOST)) if is_json else beside.lines(name, MOST)
     lines = [_values_of(line) for line in lines] if name.lower().endswith(".jsonl") else lines
     lines = [line for line in lines if line]
     found = [next((key for path in _paths(line) if (key := known.get(path)) is not None), None) for line in lines]
@@ -138,14 +139,15 @@ def _named(name: str, beside: Companions) -> list[str]:
     return keys if keys and len(keys) >= NAMED * len(lines) else []
 
 
-def _listed(text: str) -> list[str]:
-    """Image names in a COCO file, or the lines of a text list."""
-    try:
-        whole = json.loads(text)
-        images = whole["images"] if isinstance(whole, dict) else whole
-        return [one if isinstance(one, str) else str(one["file_name"]) for one in images]
-    except (ValueError, KeyError, TypeError, RecursionError):
-        return []
+def _listed(whole: Any) -> list[str]:
+    """Image names in a COCO file, or the lines of a list in JSON: texts, or the values of its rows."""
+    rows = whole.get("images") if isinstance(whole, dict) else whole
+    rows = [row for row in rows if isinstance(row, str | dict)] if isinstance(rows, list) else []
+    return [row if isinstance(row, str) else str(row.get("file_name") or _joined_values(row)) for row in rows]
+
+
+def _joined_values(row: Mapping[str, Any]) -> str:
+    return ",".join(map(str, row.values()))
 
 
 def _values_of(line: str) -> str:
@@ -158,7 +160,7 @@ def _values_of(line: str) -> str:
         row = json.loads(line)
     except (ValueError, RecursionError):
         return ""
-    return ",".join(map(str, row.values())) if isinstance(row, dict) else ""
+    return _joined_values(row) if isinstance(row, dict) else ""
 
 
 def _paths(line: str) -> Iterator[str]:

@@ -18,11 +18,8 @@ import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.sources import resolve
-from dataprops.sources.account import Decision, decide, told
+from dataprops.sources.account import Decision, told
 from dataprops.sources.columns import (
-    PATHS,
-    PATIENTS,
-    known_as,
     labels_of,
     long_table,
     optional,
@@ -34,6 +31,7 @@ from dataprops.sources.companions import Companions
 from dataprops.sources.folder import groups
 from dataprops.sources.labels import joined
 from dataprops.sources.lists import split_of_list, with_splits
+from dataprops.sources.neighbours import with_patients
 from dataprops.sources.remote import connections, filesystems, readers
 from dataprops.sources.remote.connections import Access, access_of
 from dataprops.sources.structure import infer
@@ -43,7 +41,6 @@ from dataprops.util.budget import need, read_whole
 from dataprops.util.cache import Cache
 from dataprops.util.cells import plain_cell
 from dataprops.util.guard import said
-from dataprops.util.names import stem_of
 from dataprops.util.redact import HIDDEN, is_url, redacted
 
 SUFFIXES = (".csv", ".tsv", ".xlsx", ".json", ".jsonl", ".ndjson", ".parquet")
@@ -139,25 +136,8 @@ def _of_neighbours(table: pd.DataFrame, path: Path, options: SourceOptions) -> N
     beside = Companions(table["key"].tolist(), names, lambda name: (path.parent / name).read_bytes(), options)
     if split_of_list(path.name) is None:  # the manifest is not itself a split list
         with_splits(table, beside)
-    if table["group"].notna().any() or options.group_column != _DEFAULTS.group_column:
-        return
-    for name in beside.ending(".csv", ".tsv", ".xlsx"):
-        frame = beside.frame(name) if "metadata" in name.lower() else pd.DataFrame()
-        images, patients = known_as(frame.columns.tolist(), PATHS), known_as(frame.columns.tolist(), PATIENTS)
-        if not images or not patients:
-            continue
-        own = dict(zip(map(_stem, texts_of(frame[images[0]])), texts_of(frame[patients[0]]), strict=True))
-        groups_told = [own.get(_stem(key)) for key in table["key"]]
-        number = sum(group is not None for group in groups_told)
-        if number > len(groups_told) / 2:
-            table["group"] = pd.Series(groups_told, dtype=object)
-            why = f"{name} has one for {number:,} of {len(groups_told):,} images"
-            decide(table, Decision("groups", f"{patients[0]!r} of {name}", why, "--group-column"))
-            return
-
-
-def _stem(path: str | None) -> str:
-    return stem_of(resolve.folded(resolve.forward_slashes(path or "")))
+    if table["group"].isna().all() and options.group_column == _DEFAULTS.group_column:
+        with_patients(table, beside)
 
 
 def _of_folders(

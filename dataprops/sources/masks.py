@@ -25,6 +25,7 @@ _WORD = (
     r"|gt(?:fine|coarse)[-_](?:color|labelids|instanceids|labeltrainids))"
 )
 SUFFIX = re.compile(rf"(?P<base>.+?)[-_. ]{_WORD}(?:[-_. ]?\d+)?$", re.IGNORECASE)
+ALONE = re.compile(_WORD, re.IGNORECASE)
 CAMEL = re.compile(r"(?P<base>.+[a-z0-9)])(?:Masks?|Segmentations?|Seg|GT|GroundTruth|Annotations?)(?:[-_. ]?\d+)?$")
 PREFIX = re.compile(r"(?:mask|masks|seg|segmentation|gt)[-_. ]+(?P<base>.+)$", re.IGNORECASE)
 PLURAL = re.compile(
@@ -79,14 +80,16 @@ def matches(key: str, pattern: str) -> bool:
     return fnmatch.fnmatchcase(key, pattern) or fnmatch.fnmatchcase(f"/{key}", pattern)
 
 
+def unwanted(names: Sequence[str], include: Sequence[str], exclude: Sequence[str]) -> dict[str, str]:
+    """Why names are left out, by --include and --exclude."""
+    left = {name: EXCLUDED for name in names if any(matches(name, pattern) for pattern in exclude)}
+    out = (name for name in names if include and not any(matches(name, pattern) for pattern in include))
+    return left | dict.fromkeys(out, NOT_INCLUDED)
+
+
 def choose(keys: Sequence[str], include: Sequence[str] = (), exclude: Sequence[str] = ()) -> Chosen:
     """Select the requested images. Masks are excluded unless --include is given."""
-    left: dict[str, str] = {}
-    for key in keys:
-        if include and not any(matches(key, pattern) for pattern in include):
-            left[key] = NOT_INCLUDED
-        elif any(matches(key, pattern) for pattern in exclude):
-            left[key] = EXCLUDED
+    left = unwanted(keys, include, exclude)
     kept = [key for key in keys if key not in left]
     if include:
         return Chosen(kept, left, [])
@@ -171,7 +174,17 @@ def _masks(keys: Sequence[str]) -> set[str]:
             by_name[key] = bases
         else:
             plain.append((folder, stem))
-    return _beside(by_name, plain) | _within(inside, plain) | _siblings(inside, {folder for folder, _ in plain})
+    found = _beside(by_name, plain) | _within(inside, plain) | _siblings(inside, {folder for folder, _ in plain})
+    return found | _alone(plain, where)
+
+
+def _alone(plain: list[tuple[str, str]], where: Sequence[tuple[str, str]]) -> set[str]:
+    """Masks called nothing else, ``case_1/mask.png`` beside ``case_1/image.png``, if nearly all folders of images have one."""
+    bare = {place for place in plain if ALONE.fullmatch(place[1])}
+    folders, having = ({folder for folder, _ in some} for some in (set(plain) - bare, bare))
+    if len(having) < 2 or len(having & folders) < MOST * len(having | folders):
+        return set()
+    return {posixpath.join(*place) for place in where if (place[0], _without_endings(place[1])) in bare}
 
 
 def _siblings(inside: dict[str, list[tuple[str, str]]], folders: set[str]) -> set[str]:

@@ -11,6 +11,7 @@ import posixpath
 import re
 from collections import defaultdict
 from collections.abc import Callable, Collection, Mapping, Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import pandas as pd
@@ -49,7 +50,7 @@ OF_MASKS = frozenset(("mask", "masks", "segmentation", "roi", "groundtruth"))  #
 
 
 class Told(NamedTuple):
-    """Values from one table, by image key."""
+    """Values from one table, by image key; `used` are its columns that tell them."""
 
     name: str
     label: dict[str, str | None]
@@ -63,6 +64,11 @@ class Told(NamedTuple):
     row_of: dict[str, int]
     masks: set[str]
     many_in_a_row: bool
+
+    @property
+    def chosen(self) -> tuple[str, ...]:
+        """Its label columns."""
+        return next((one.columns for one in self.decisions if one.columns), ())
 
 
 def neighbour_tables(
@@ -89,8 +95,14 @@ def neighbour_tables(
         ]
     )
     known = _by_place(beside, splits)
-    found = [_told(name, known(split_of_list(name), posixpath.normpath(posixpath.dirname(name))), beside) for name in likely]
-    return sorted(filter(None, found), key=lambda told: (-len(told.label), told.name))
+    own = {name: known(split_of_list(name), posixpath.normpath(posixpath.dirname(name))) for name in likely}
+    found = {name: told for name in likely if (told := _told(name, own[name], beside, beside.options)) is not None}
+    columns = {tuple(told.frame.columns): label[0] for told in found.values() if len(label := told.chosen) == 1}
+    for name in likely:  # what one part of a table calls its label, the others do, even if too few rows tell it
+        label = columns.get(tuple(beside.frame(name).columns)) if name not in found and columns else None
+        if label and (told := _told(name, own[name], beside, replace(beside.options, label_column=label))):
+            found[name] = told
+    return sorted(found.values(), key=lambda told: (-len(told.label), told.name))
 
 
 def with_patients(table: pd.DataFrame, beside: Companions) -> None:
@@ -236,9 +248,8 @@ def _counts(told: Told, first: Told, images: int) -> bool:
     return pairs == {("0", "1"), ("1", "0")}
 
 
-def _told(name: str, known: Mapping[str, str | None], beside: Companions) -> Told | None:
+def _told(name: str, known: Mapping[str, str | None], beside: Companions, options: SourceOptions) -> Told | None:
     """Values from a table; None if it lists too few of the images, or has no labels."""
-    options = beside.options
     try:
         if (read := _table(name, known, beside)) is None:
             return None

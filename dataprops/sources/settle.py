@@ -14,10 +14,10 @@ import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.imaging.dicom_identity import is_placeholder
-from dataprops.sources.account import EXCLUDED, NOT_INCLUDED, Decision, decide, withdraw
+from dataprops.sources.account import Decision, decide, withdraw
 from dataprops.sources.folder import groups
 from dataprops.sources.labels import NO_LABELS, one_against_rest, one_spelling, several, spelled, without_missing
-from dataprops.sources.masks import matches
+from dataprops.sources.masks import unwanted
 from dataprops.sources.table import SourceOptions
 
 EVERYTHING, FEW = 0.9, 20  # minimum fraction of images, and minimum number, for a group to be a placeholder
@@ -84,13 +84,9 @@ def _matched(table: pd.DataFrame, location: str, found: Sequence[str | None], op
 
 
 def _globbed(table: pd.DataFrame, location: str, options: SourceOptions) -> pd.DataFrame:
-    names = [path.partition("#")[0] for path in table["path"]]
-    left: dict[str, str] = {}
-    for path, name in zip(table["path"], names, strict=True):
-        if options.include and not any(matches(name, pattern) for pattern in options.include):
-            left[path] = NOT_INCLUDED
-        elif any(matches(name, pattern) for pattern in options.exclude):
-            left[path] = EXCLUDED
+    names = {path: path.partition("#")[0] for path in table["path"]}
+    why = unwanted(list(dict.fromkeys(names.values())), options.include, options.exclude)
+    left = {path: why[name] for path, name in names.items() if name in why}
     if len(left) == len(table):
         raise DatapropsError(f"{location}: --include and --exclude leave none of its {len(table):,} images")
     attrs = dict(table.attrs)

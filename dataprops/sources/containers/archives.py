@@ -212,11 +212,12 @@ def _tables_of(location: str, names: Mapping[str, str], options: SourceOptions) 
         raw for raw in names if raw.lower().endswith((*TEXTS, ".parquet", EXCEL, ".yaml", ".yml", ".names", ".xml"))
     }
     found: dict[str, bytes] = {}
-    is_zip = _suffixed(location, ZIP)
-    files = zip_files(reader, wanted, TABLES) if is_zip else tar_files(_bare(location), reader, wanted, TABLES)
+    left = TABLES
     with contextlib.suppress(*DAMAGED, OSError):
-        for raw, content in files:
-            found[names[raw]] = content
+        for raw, size, content in zip_files(reader) if _suffixed(location, ZIP) else tar_files(_bare(location), reader):
+            if raw in wanted and size <= left:
+                found[names[raw]] = content()
+                left -= size
     return found
 
 

@@ -15,7 +15,8 @@ import lzma
 import posixpath
 import tarfile
 import zlib
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import IO, Any
 
 from dataprops.imaging.formats import HEAD, is_image
@@ -153,12 +154,11 @@ def _tar_bytes(archive: tarfile.TarFile, member: tarfile.TarInfo, most: int) -> 
     return file.read(most) if file is not None else b""
 
 
-def tar_files(name: str, reader: Reader, wanted: Collection[str], most: int) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the wanted members, in archive order, up to `most` bytes in total."""
+def tar_files(name: str, reader: Reader) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
+    """Name, size and content of each regular member, in archive order; the content is to be asked for before the next."""
     for archive, member in _members(name, reader):
-        if member.isreg() and member.name in wanted and member.size <= most:
-            most -= member.size
-            yield member.name, _tar_bytes(archive, member, member.size)
+        if member.isreg():
+            yield member.name, member.size, partial(_tar_bytes, archive, member, member.size)
 
 
 def tar_member(reader: Reader, member: Member) -> bytes:

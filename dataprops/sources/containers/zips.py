@@ -8,7 +8,8 @@ import os
 import posixpath
 import stat
 import zipfile
-from collections.abc import Collection, Iterator
+from collections.abc import Callable, Iterator
+from functools import partial
 
 from dataprops.imaging.formats import HEAD, is_image
 from dataprops.sources.account import REPEATED, UNSAFE, why_left_out
@@ -61,13 +62,11 @@ def _zip_bytes(archive: zipfile.ZipFile, info: zipfile.ZipInfo, most: int) -> by
         return b""
 
 
-def zip_files(reader: Reader, wanted: Collection[str], most: int) -> Iterator[tuple[str, bytes]]:
-    """Names and contents of the wanted members, in archive order, up to `most` bytes in total."""
+def zip_files(reader: Reader) -> Iterator[tuple[str, int, Callable[[], bytes]]]:
+    """Name, size and content of each member, in archive order."""
     with zipfile.ZipFile(reader.file(BUFFER)) as archive:
         for info in archive.infolist():
-            if info.filename in wanted and info.file_size <= most:
-                most -= info.file_size
-                yield info.filename, _zip_bytes(archive, info, info.file_size)
+            yield info.filename, info.file_size, partial(_zip_bytes, archive, info, info.file_size)
 
 
 def zip_member(reader: Reader, member: Member) -> bytes:
