@@ -31,7 +31,7 @@ from dataprops.sources.companions import LISTS, MOST_TABLES, TABLES, Companions
 from dataprops.sources.compared import compare
 from dataprops.sources.ends import without_zeros
 from dataprops.sources.filled import add_absent, fill, fill_labels, tell_labels
-from dataprops.sources.ids import with_ids, with_patients_of_ids
+from dataprops.sources.ids import with_ids
 from dataprops.sources.joins import labels_of_lists
 from dataprops.sources.labels import words_of
 from dataprops.sources.levels import ALIKE
@@ -43,12 +43,12 @@ from dataprops.sources.neighbours import (
     described_by,
     disagreeing,
     neighbour_tables,
-    with_patients,
 )
 from dataprops.sources.objects import cvat, exports_of_tools, voc, yolo
 from dataprops.sources.people import with_persons
 from dataprops.sources.sidecars import sidecars
 from dataprops.sources.table import SourceOptions
+from dataprops.sources.tablepatients import with_patients
 from dataprops.sources.unused import PROSE, with_unused
 from dataprops.sources.versions import with_versions
 from dataprops.util.names import stem_of
@@ -85,7 +85,6 @@ def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: Sour
         table = _without_masks(table, masks)
         beside = beside.of(table["key"].tolist())
     with_patients(table, beside)
-    with_patients_of_ids(table, beside)
     with_names(table, beside)
     with_unused(table, beside)
     return table

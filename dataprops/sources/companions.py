@@ -42,6 +42,7 @@ class Companions:
     ) -> None:
         self.keys, self.names, self.options = list(keys), list(names), options
         self.lost = set[str]()  # files that could not be read
+        self.columns = dict[str, tuple[str, ...]]()  # of the tables read so far
         self._read, self._kept, self._left = read, dict[str, bytes](), KEPT
 
     def of(self, keys: Sequence[str]) -> Companions:
@@ -146,3 +147,9 @@ def few_of_a_kind(names: Sequence[str]) -> list[str]:
     """File names, except those with an extension so common that they are per-image files."""
     many = {ending for ending, number in Counter(map(ending_of, names)).items() if number > MOST_TABLES}
     return [name for name in names if ending_of(name) not in many]
+
+
+def with_header_as_row(frame: pd.DataFrame, names: Sequence[str]) -> pd.DataFrame:
+    """A table whose header was its first row, with these names for its columns."""
+    row = pd.DataFrame([list(frame.columns)], columns=frame.columns, dtype=object)
+    return pd.concat([row, frame], ignore_index=True).set_axis(list(names), axis=1)

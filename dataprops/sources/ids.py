@@ -16,10 +16,10 @@ import pandas as pd
 from dataprops.errors import DatapropsError
 from dataprops.sources.account import Decision, decide, withdraw
 from dataprops.sources.columns import labels_of, optional, texts_of
-from dataprops.sources.companions import MOST_TABLES, TABLES, Companions, few_of_a_kind, is_example
+from dataprops.sources.companions import TABLES, Companions, few_of_a_kind, is_example
 from dataprops.sources.ends import beginning_of
 from dataprops.sources.lists import split_of_list
-from dataprops.sources.neighbours import DESCRIBED, WHOLE
+from dataprops.sources.neighbours import DESCRIBED
 from dataprops.sources.resolve import forward_slashes
 from dataprops.sources.table import Said, SourceOptions
 from dataprops.util.names import stem_of
@@ -44,25 +44,6 @@ def with_ids(table: pd.DataFrame, beside: Companions) -> bool:
     return False
 
 
-def with_patients_of_ids(table: pd.DataFrame, beside: Companions) -> None:
-    """Fill in missing patients from a table of slides or studies whose ids begin the names or folders of nearly all images."""
-    if table["group"].notna().any() or beside.options.group_pattern is not None:
-        return
-    for name in beside.tables if len(beside.tables) <= MOST_TABLES else ():
-        frame, used = beside.frame(name), list[str]()
-        group, _ = optional(frame, "group", beside.options, used)
-        if len({one for one in group if one is not None}) < 2:
-            continue
-        for column, ids in _ids(frame.drop(columns=used)):
-            for what, called in _called(beside.keys, ids):
-                own = [group[ids[one][0]] if one in ids else None for one in called]
-                if sum(one is not None for one in own) >= WHOLE * len(own):
-                    table["group"] = pd.Series(own, dtype=object)
-                    why = f"values of {column} in {name} are {what} of nearly all images"
-                    decide(table, Decision("groups", f"{used[0]!r} of {name}", why, "--group-pattern"))
-                    return
-
-
 class _Told(NamedTuple):
     """Values by image key from tables with the same columns, the columns that supply them, the reason for the match, and the values of
     the other columns.
@@ -83,8 +64,8 @@ def _best(keys: Sequence[str], parts: Mapping[str, pd.DataFrame], options: Sourc
     frame = pd.concat(parts.values(), ignore_index=True)
     splits = [split_of_list(name) for name, own in parts.items() for _ in range(len(own))]
     best = None
-    for columns, ids in _ids(frame):
-        for what, called in _called(keys, ids):
+    for columns, ids in id_columns(frame):
+        for what, called in called_by(keys, ids):
             rows = {key: ids[name] for key, name in zip(keys, called, strict=True) if name in ids}
             if len(rows) < LEAST * len(keys) or len({some[0] for some in rows.values()}) < 3:
                 continue
@@ -95,7 +76,7 @@ def _best(keys: Sequence[str], parts: Mapping[str, pd.DataFrame], options: Sourc
     return best
 
 
-def _ids(frame: pd.DataFrame) -> Iterator[tuple[str, dict[str, list[int]]]]:
+def id_columns(frame: pd.DataFrame) -> Iterator[tuple[str, dict[str, list[int]]]]:
     """Id columns with distinct values, and the rows of each id; path columns count as one, by the folders in their paths."""
     ways: dict[str, list[int]] = defaultdict(list)
     of_paths: list[str] = []
@@ -120,7 +101,7 @@ def _ids(frame: pd.DataFrame) -> Iterator[tuple[str, dict[str, list[int]]]]:
         yield ", ".join(of_paths), {part: rows for part, rows in ways.items() if ID.fullmatch(part)}
 
 
-def _called(keys: Sequence[str], ids: dict[str, list[int]]) -> Iterator[tuple[str, list[str | None]]]:
+def called_by(keys: Sequence[str], ids: dict[str, list[int]]) -> Iterator[tuple[str, list[str | None]]]:
     """Candidate ids of each image: the folder at each level, deepest first, then the prefix of its name that is a known id."""
     ways = [key.split("/")[:-1] for key in keys]
     for level in range(max(map(len, ways), default=0) - 1, -1, -1):

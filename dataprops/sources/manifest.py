@@ -31,12 +31,12 @@ from dataprops.sources.companions import Companions
 from dataprops.sources.folder import groups
 from dataprops.sources.labels import joined
 from dataprops.sources.lists import split_of_list, with_splits
-from dataprops.sources.neighbours import with_patients
 from dataprops.sources.remote import connections, filesystems, readers
 from dataprops.sources.remote.connections import Access, access_of
 from dataprops.sources.structure import infer
 from dataprops.sources.table import Said, SourceOptions, image_table, shown
 from dataprops.sources.tablefile import Table, read_table
+from dataprops.sources.tablepatients import with_patients
 from dataprops.util.budget import need, read_whole
 from dataprops.util.cache import Cache
 from dataprops.util.cells import plain_cell

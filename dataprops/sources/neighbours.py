@@ -10,26 +10,31 @@ import itertools
 import posixpath
 import re
 from collections import defaultdict
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
 from typing import NamedTuple
 
 import pandas as pd
 
 from dataprops.errors import DatapropsError
-from dataprops.sources.account import Decision, decide, withdraw
+from dataprops.sources.account import Decision
 from dataprops.sources.columns import (
-    PATHS,
     columns_of_files,
     is_patient,
-    known_as,
-    optional,
     path_column,
     roles,
     texts_of,
     without_labels,
 )
-from dataprops.sources.companions import LISTS, MOST_BYTES, TABLES, Companions, few_of_a_kind, is_example
+from dataprops.sources.companions import (
+    LISTS,
+    MOST_BYTES,
+    TABLES,
+    Companions,
+    few_of_a_kind,
+    is_example,
+    with_header_as_row,
+)
 from dataprops.sources.ends import by_ends, image_of
 from dataprops.sources.labels import SEPARATOR, joined, words_of
 from dataprops.sources.lists import PARTITION, split_of_list
@@ -99,82 +104,10 @@ def neighbour_tables(
     found = {name: told for name in likely if (told := _told(name, own[name], beside, beside.options)) is not None}
     columns = {tuple(told.frame.columns): label[0] for told in found.values() if len(label := told.chosen) == 1}
     for name in likely:  # what one part of a table calls its label, the others do, even if too few rows tell it
-        label = columns.get(tuple(beside.frame(name).columns)) if name not in found and columns else None
+        label = columns.get(beside.columns.get(name, ())) if name not in found else None
         if label and (told := _told(name, own[name], beside, replace(beside.options, label_column=label))):
             found[name] = told
     return sorted(found.values(), key=lambda told: (-len(told.label), told.name))
-
-
-def with_patients(table: pd.DataFrame, beside: Companions) -> None:
-    """Fill in missing splits and patients from tables that list nearly all images, with or without labels."""
-    # a single folder "train" for all images does not override several splits in a table
-    missing = [column for column in ("split", "group") if column == "group" or table[column].nunique(dropna=False) == 1]
-    if not missing or beside.options.group_pattern is not None or not beside.tables:
-        return
-    keys = beside.keys
-    found: dict[str, dict[str, str | None]] = {column: {} for column in missing}
-    told_of: dict[str, list[str]] = {column: [] for column in missing}
-    for name in beside.tables:
-        frame = beside.frame(name)
-        rows, used = _rows_of(frame, beside.known)
-        if not rows and not frame.empty:
-            by_parts, parts = rows_by_parts(keys, frame)
-            used = [name for name in parts if not is_patient(name)]
-            rows = {key: some[0] for key, some in by_parts.items()}
-        for column in missing if rows else ():
-            values, _ = optional(frame, column, beside.options, used)
-            own = {key: values[row] for key, row in rows.items() if values[row] is not None}
-            if own and all(found[column].get(key, value) == value for key, value in own.items()):
-                found[column] |= own
-                told_of[column].append(f"{used[-1]!r} of {name}")
-    for column, values in found.items():
-        if len(set(values.values())) < 2 or not _enough(values.keys(), table, column):
-            continue
-        text = [values.get(key) for key in keys]
-        own = table[column].tolist()
-        if column == "group" and table[column].notna().any() and not _coarser(text, own):
-            if not any(one is None and value is not None for one, value in zip(own, text, strict=True)):
-                continue
-            if any(None not in pair and pair[0] != pair[1] for pair in zip(own, text, strict=True)):
-                continue
-            text = [value if one is None else one for one, value in zip(own, text, strict=True)]
-        table[column] = pd.Series(text, dtype=object)
-        withdraw(table, f"{column}s", value="none")
-        why = f"it names {len(values):,} of {len(keys):,} images"
-        told = Decision(f"{column}s", ", ".join(told_of[column]), why, f"--{column}-column")
-        decide(table, told)
-
-
-def _enough(named: Collection[str], table: pd.DataFrame, column: str) -> bool:
-    """Whether tables list enough images: nearly all. For patients, nearly all labelled images or nearly all of a split with half of
-    the images suffice, as a test set may have neither label nor patient.
-    """
-    parts = [table]
-    if column == "group":
-        parts += [table[table["label"].notna()]]
-        parts += [part for _, part in table.groupby("split") if len(part) >= len(table) / 2]
-    return any(len(part) and part["key"].isin(named).mean() >= WHOLE for part in parts)
-
-
-def _coarser(patients: Sequence[str | None], folders: Sequence[str | None]) -> bool:
-    """Whether each patient of a table spans several folders that were taken for patients: ``patient_004_node_1``, ``..._node_4``."""
-    pairs = {(folder, patient) for folder, patient in zip(folders, patients, strict=True) if folder is not None}
-    return len({folder for folder, _ in pairs}) == len(pairs) > len(set(patients) - {None}) > 1
-
-
-def _rows_of(frame: pd.DataFrame, known: Mapping[str, str | None]) -> tuple[dict[str, int], list[str]]:
-    """Row by image, and the column that names the images; empty for an unrelated table."""
-    columns = [str(column) for column in frame.columns]
-    named = known_as(columns, PATHS)
-    for column in dict.fromkeys((*named, *columns)):
-        paths = texts_of(frame[column])
-        if column not in named and are_numbers(paths):
-            continue  # unrelated numbers
-        at = _images_of(paths, known)
-        rows = {key: row for row, key in reversed(list(enumerate(at))) if key is not None}
-        if sum(key is not None for key in at) >= NAMED * len(at):
-            return rows, [column]
-    return {}, []
 
 
 def _by_place(
@@ -198,7 +131,7 @@ def _by_place(
     return known
 
 
-def _images_of(paths: Sequence[str | None], known: Mapping[str, str | None]) -> list[str | None]:
+def images_of(paths: Sequence[str | None], known: Mapping[str, str | None]) -> list[str | None]:
     """The image that each path refers to."""
     return [None if path is None else image_of(path, known) for path in paths]
 
@@ -286,6 +219,7 @@ def _table(name: str, known: Mapping[str, str | None], beside: Companions) -> Ta
         if not lists_images(data[:HEAD]) and not has_bars(as_text(data[:HEAD])[0]):
             return None
     frame, decisions = _with_names(*read_table(data, called), known) if data else Table(pd.DataFrame(), [])
+    beside.columns[name] = tuple(frame.columns)
     return None if frame.empty or not isinstance(frame.index, pd.RangeIndex) else Table(frame, decisions)
 
 
@@ -328,7 +262,7 @@ def _named(
     used = [column for column in several if column not in masks]
     if used:
         paths = [texts_of(frame[column]) for column in several]
-        images = [_images_of(some, known) for some in paths]
+        images = [images_of(some, known) for some in paths]
         own = [some for column, some in zip(several, images, strict=True) if column in used]
         at = [key for some in own for key in some]
         there = {key for key in at if key is not None}
@@ -393,13 +327,10 @@ def _with_names(
     first = [number for number, name in enumerate(frame.columns) if known.get(folded(str(name))) is not None]
     if len(first) != 1 or len(frame.columns) != 2 or frame.columns[first[0]].isdecimal():
         return frame, decisions
-    rows = pd.concat(
-        [pd.DataFrame([list(frame.columns)], columns=frame.columns, dtype=object), frame], ignore_index=True
-    )
-    rows.columns = pd.Index(["path", "label"] if first[0] == 0 else ["label", "path"])
+    names = ["path", "label"] if first[0] == 0 else ["label", "path"]
     why = "its first row names an image"
-    told = Decision("table", f"no header: columns taken as {', '.join(rows.columns)}", why, "adding a header row")
-    return rows, [*decisions, told]
+    told = Decision("table", f"no header: columns taken as {', '.join(names)}", why, "adding a header row")
+    return with_header_as_row(frame, names), [*decisions, told]
 
 
 def columns_of(beside: Companions, names: Sequence[str]) -> tuple[str, list[str], list[str | None]] | None:
@@ -408,7 +339,7 @@ def columns_of(beside: Companions, names: Sequence[str]) -> tuple[str, list[str]
     for name in names:
         frame = beside.frame(name)
         texts = {str(column): texts_of(frame[column]) for column in frame.columns}
-        images = {column: _images_of(values, beside.known) for column, values in texts.items()}
+        images = {column: images_of(values, beside.known) for column, values in texts.items()}
         paths = [
             column for column, some in images.items() if some and len(some) - some.count(None) >= NAMED * len(some)
         ]

@@ -13,7 +13,7 @@ import pandas as pd
 from dataprops.errors import DatapropsError
 from dataprops.sources.account import Decision, decide, withdraw
 from dataprops.sources.columns import labels_of, optional, texts_of
-from dataprops.sources.companions import TABLES, Companions
+from dataprops.sources.companions import TABLES, Companions, with_header_as_row
 from dataprops.sources.ends import beginning_of, without_zeros
 from dataprops.sources.labels import words_of
 from dataprops.sources.levels import ALIKE
@@ -67,12 +67,8 @@ def _with_names(frame: pd.DataFrame, known: set[str]) -> pd.DataFrame:
     first = list(map(str, frame.columns))
     if len(first) != 2 or without_zeros(first[0]) not in map(without_zeros, known):
         return frame
-    row = pd.DataFrame([first], columns=frame.columns, dtype=object)
-    whole = pd.concat([row, frame], ignore_index=True)
-    if whole.iloc[:, 1].is_unique:  # unique values are full names of the folders, not labels
-        return frame
-    whole.columns = pd.Index(["patient", "label"])
-    return whole
+    whole = with_header_as_row(frame, ["patient", "label"])
+    return frame if whole["label"].is_unique else whole  # unique values are full names of the folders, not labels
 
 
 def _told_of(
