@@ -137,7 +137,7 @@ def _of_neighbours(table: pd.DataFrame, path: Path, options: SourceOptions) -> N
     if split_of_list(path.name) is None:  # the manifest is not itself a split list
         with_splits(table, beside)
     if table["group"].isna().all() and options.group_column == _DEFAULTS.group_column:
-        with_patients(table, beside)
+        with_patients(table, beside, [name for name in beside.tables if "metadata" in name.lower()])
 
 
 def _of_folders(

@@ -14,17 +14,18 @@ from dataprops.sources.neighbours import NAMED, WHOLE, are_numbers, images_of
 from dataprops.sources.parts import rows_by_parts
 
 
-def with_patients(table: pd.DataFrame, beside: Companions) -> None:
-    """Fill in missing splits and patients from tables that list nearly all images, with or without labels."""
+def with_patients(table: pd.DataFrame, beside: Companions, names: Sequence[str] | None = None) -> None:
+    """Fill in missing splits and patients from tables that list nearly all images, with or without labels; only from these `names`."""
+    tables = beside.tables if names is None else names
     # a single folder "train" for all images does not override several splits in a table
     missing = [column for column in ("split", "group") if column == "group" or table[column].nunique(dropna=False) == 1]
-    if not missing or beside.options.group_pattern is not None or not beside.tables:
+    if not missing or beside.options.group_pattern is not None or not tables:
         return
     keys = beside.keys
     found: dict[str, dict[str, str | None]] = {column: {} for column in missing}
     told_of: dict[str, list[str]] = {column: [] for column in missing}
     how = ""
-    for name in beside.tables:
+    for name in tables:
         frame = beside.frame(name)
         rows, used = _rows_of(frame, beside.known)
         if not rows and not frame.empty:
