@@ -8,7 +8,7 @@ disabled automation) are kept.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict
 from pathlib import Path
@@ -20,7 +20,8 @@ from deployments import automations
 from deployments.channels import CHANNELS
 from deployments.datasets import Channel, DatasetEntry, Operations
 from flows.operation import Operation
-from flows.server import configured_url
+from flows.server import configured_url, prefect_home
+from tasks.pages import all_pages
 
 if TYPE_CHECKING:
     from prefect.blocks.core import Block
@@ -140,12 +141,10 @@ def require_server(patience: float = 0.0) -> str:
     DatapropsError
         If none is configured or it does not answer.
     """
-    import os
     import urllib.error
     import urllib.request
 
-    home = Path(os.environ.get("PREFECT_HOME") or Path.home() / ".prefect")
-    url = configured_url(home)
+    url = configured_url(prefect_home())
     way_out = "start one (prefect server start) and set PREFECT_API_URL to its URL, e.g. http://127.0.0.1:4200/api"
     if not url:
         raise DatapropsError(f"no Prefect server is configured: {way_out}")
@@ -171,8 +170,8 @@ def _client() -> Iterator[SyncPrefectClient]:
 def deployed_datasets() -> set[str]:
     """Names of the datasets with a deployed audit."""
     with _client() as client:
-        flows = {flow.id: flow.name for flow in _pages(client.read_flows)}
-        deployments = list(_pages(client.read_deployments))
+        flows = {flow.id: flow.name for flow in all_pages(client.read_flows)}
+        deployments = all_pages(client.read_deployments)
     return {found.name for found in deployments if MARK in found.tags and flows.get(found.flow_id) == "audit"}
 
 
@@ -204,7 +203,7 @@ def deploy(operations: Operations) -> list[Step]:
 
 def _refuse_foreign(client: SyncPrefectClient, operations: Operations, wanted: list[Wanted]) -> None:
     mark = set(tags_of(operations))
-    for found in _pages(client.read_deployments):
+    for found in all_pages(client.read_deployments):
         file = (found.parameters.get("operation") or {}).get("file") if mark <= set(found.tags) else None
         if file and Path(file) != operations.file and Path(file).is_file():
             raise DatapropsError(
@@ -361,20 +360,20 @@ def _remove_vanished(
     """Remove objects with our tags that are no longer in the file."""
     mark = set(tags_of(operations))
     removed = []
-    for rule in _pages(client.read_automations):
+    for rule in all_pages(client.read_automations):
         if mark <= set(rule.tags) and rule.name not in rules:
             client.delete_automation(rule.id)
             removed.append(Step("automation", rule.name, "removed"))
     names = {row.full_name for row in wanted}
     flows: dict[UUID, str] = {}
-    for found in _pages(client.read_deployments):
+    for found in all_pages(client.read_deployments):
         if mark <= set(found.tags):
             name = flows.setdefault(found.flow_id, client.read_flow(found.flow_id).name) + f"/{found.name}"
             if name not in names:
                 client.delete_deployment(found.id)
                 removed.append(Step("deployment", name, "removed"))
     prefix = block_name(operations, "")
-    for document in _pages(client.read_block_documents):
+    for document in all_pages(client.read_block_documents):
         if (document.name or "").startswith(prefix) and document.id not in blocks and _is_channel(document):
             client.delete_block_document(document.id)
             removed.append(Step("channel", (document.name or "").removeprefix(prefix), "removed"))
@@ -383,17 +382,3 @@ def _remove_vanished(
 
 def _is_channel(document: Any) -> bool:
     return document.block_schema is not None and "notify" in document.block_schema.capabilities
-
-
-def _pages(read: Callable[..., Any]) -> Iterator[Any]:
-    """All rows of a paginated listing, read completely before any is deleted."""
-    import inspect
-
-    rows: list[Any] = []
-    if "limit" not in inspect.signature(read).parameters:
-        return iter(read())
-    while page := read(limit=100, offset=len(rows)):
-        rows += page
-        if len(page) < 100:
-            break
-    return iter(rows)

@@ -10,13 +10,14 @@ from __future__ import annotations
 import asyncio
 import logging
 from collections import defaultdict
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
+from tasks.pages import all_pages
+
 log = logging.getLogger(__name__)
 
-PAGE = 200  # rows in one answer of the server (PREFECT_SERVER_API_DEFAULT_LIMIT)
 PLANNED = 3  # runs that the server keeps scheduled (PREFECT_SERVER_SERVICES_SCHEDULER_MIN_RUNS)
 
 
@@ -41,14 +42,14 @@ def plan_anew(tags: Sequence[str]) -> int:
             "expected_start_time": {"after_": now.isoformat()},
         }
         planned: dict[Any, list[Any]] = defaultdict(list)
-        for run in _pages(
+        for run in all_pages(
             client.read_flow_runs,
             flow_run_filter=FlowRunFilter.model_validate(query),
             sort=FlowRunSort.EXPECTED_START_TIME_ASC,
         ):
             if run.auto_scheduled:
                 planned[run.deployment_id].append(run)
-        for deployment in _pages(client.read_deployments, deployment_filter=mine):
+        for deployment in all_pages(client.read_deployments, deployment_filter=mine):
             runs = planned[deployment.id]
             if not runs or (last := _last_due(deployment, now)) is None or runs[0].expected_start_time <= last:
                 continue
@@ -61,16 +62,6 @@ def plan_anew(tags: Sequence[str]) -> int:
                 runs[0].expected_start_time.isoformat(),
             )
     return gone
-
-
-def _pages(read: Callable[..., list[Any]], **query: Any) -> list[Any]:
-    """All that a query finds; the server answers with at most `PAGE` at once."""
-    found: list[Any] = []
-    while True:
-        page = read(**query, limit=PAGE, offset=len(found))
-        found += page
-        if len(page) < PAGE:
-            return found
 
 
 def _last_due(deployment: Any, now: datetime) -> datetime | None:

@@ -10,6 +10,8 @@ from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
 from typing import Any
 
+from tasks.pages import all_pages
+
 
 @dataclass(frozen=True)
 class Operation:
@@ -74,14 +76,15 @@ def take_over_waiting() -> int:
 
     taken = 0
     with get_client(sync_client=True) as client:
-        waiting = client.read_flow_runs(
+        waiting = all_pages(
+            client.read_flow_runs,
             flow_run_filter=FlowRunFilter.model_validate(
                 {
                     "deployment_id": {"any_": [runtime.deployment.id]},
                     "state": {"type": {"any_": [StateType.SCHEDULED]}},
                     "expected_start_time": {"before_": datetime.now(UTC).isoformat()},
                 }
-            )
+            ),
         )
         for run in waiting:
             if str(run.id) != runtime.flow_run.id and _same_work(run.parameters, runtime.flow_run.parameters):

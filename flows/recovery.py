@@ -10,10 +10,12 @@ import logging
 import re
 from collections.abc import Sequence
 from datetime import UTC, datetime, timedelta
+from functools import partial
 from typing import Any
 from uuid import UUID
 
 from tasks.events import newest_event
+from tasks.pages import all_pages
 
 log = logging.getLogger(__name__)
 
@@ -90,7 +92,7 @@ def recover(tags: Sequence[str], suspects: Suspects) -> int:
     for run in unstarted:
         hand_back(run.id, "its worker never started it")
         del suspects[run.id]
-    not_taken = _not_taken(_runs(tags, "CRASHED"))
+    not_taken = _not_taken(_runs(tags, "CRASHED", newest=True))  # those of months ago remain on the server
     for run in not_taken:
         log.warning("run %s crashed at submission, the server did not answer: rescheduled", run.name)
         with get_client(sync_client=True) as client:
@@ -142,13 +144,17 @@ def _silent(running: Sequence[Any], before: Suspects, suspects: Suspects) -> lis
     return [run for run in running if suspects.get(run.id, ("", 0))[1] >= LOOKS]
 
 
-def _runs(tags: Sequence[str], state: str) -> list[Any]:
+def _runs(tags: Sequence[str], state: str, *, newest: bool = False) -> list[Any]:
+    """Runs in a state, newest first: all, or the `newest` page."""
     from prefect.client.orchestration import get_client
     from prefect.client.schemas.filters import FlowRunFilter
     from prefect.client.schemas.sorting import FlowRunSort
 
     query = {"tags": {"all_": list(tags)}, "state": {"type": {"any_": [state]}}}
     with get_client(sync_client=True) as client:
-        return client.read_flow_runs(
-            flow_run_filter=FlowRunFilter.model_validate(query), sort=FlowRunSort.EXPECTED_START_TIME_DESC
+        read = partial(
+            client.read_flow_runs,
+            flow_run_filter=FlowRunFilter.model_validate(query),
+            sort=FlowRunSort.EXPECTED_START_TIME_DESC,
         )
+        return read() if newest else all_pages(read)

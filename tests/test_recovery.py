@@ -11,6 +11,7 @@ import pytest
 
 from deployments import operate
 from flows import recovery
+from tasks.pages import PAGE
 
 TAGS = ("dataprops", "project:ward")
 HOUR = timedelta(hours=1)
@@ -59,12 +60,13 @@ class Server:
     def __exit__(self, *error: object) -> None:
         pass
 
-    def read_flow_runs(self, flow_run_filter: Any, sort: Any) -> list:
+    def read_flow_runs(self, flow_run_filter: Any, sort: Any, limit: int = PAGE, offset: int = 0) -> list:
         assert sort.value == "EXPECTED_START_TIME_DESC"
         assert flow_run_filter.tags.all_ == list(TAGS)
         (state,) = flow_run_filter.state.type.any_
         over = {*self.crashed, *self.scheduled}
-        return [run for run in self.runs if run.id not in over and run.state.type == state.value]
+        found = [run for run in self.runs if run.id not in over and run.state.type == state.value]
+        return found[offset : offset + limit]
 
     def set_flow_run_state(self, run: UUID, state: Any, force: bool = False) -> None:
         if state.is_scheduled():
@@ -99,6 +101,12 @@ def test_a_run_that_stays_silent_is_marked_once(server):
     assert server.crashed == [run]
     assert suspects == {}
     assert looks(9, suspects) == 0
+
+
+def test_runs_beyond_the_first_page_are_looked_at(server):
+    silent = [server.add(HOUR, sign=HOUR, deployment=str(number)) for number in range(PAGE + 1)]
+    assert looks(recovery.LOOKS) == PAGE + 1
+    assert server.crashed == silent
 
 
 def test_who_spoke_lately_or_began_lately_lives(server):
