@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 log = logging.getLogger(__name__)
 
 SILENCE = 1.2  # seconds; a computing thread may delay output by almost another second
+LOGGED = 30.0  # seconds between lines of the same work in a log
 ARTIFACT_SECONDS = 2.0  # polling interval of the UI
 SCALES = ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k"))
 
@@ -34,6 +35,8 @@ def short_number(value: float) -> str:
 
 class Teller:
     """Reports progress on a terminal: bars with rate and time left for counted work, otherwise a line of text every `SILENCE` s.
+
+    A log gets a line when the work changes, and every `LOGGED` s.
 
     Parameters
     ----------
@@ -59,12 +62,16 @@ class Teller:
         self._thread.join()
 
     def _tell(self) -> None:
+        looked, work = self._began, ""
         while not self._over.wait(0.1):
             with self._lock:
                 now = time.monotonic()
-                if self._bars or now - self._spoke < SILENCE:
+                if self._bars or now - max(self._spoke, looked) < SILENCE:
                     continue
-                self._say(f"{self._what()} ({now - self._began:.0f} s)")
+                looked, text, before = now, self._what(), work
+                work = text.partition(":")[0]  # without how much of it is done
+                if self._console.is_terminal or work != before or now - self._spoke >= LOGGED:
+                    self._say(f"{text} ({now - self._began:.0f} s)")
         if self._console.is_terminal:
             self._console.file.write("\r\x1b[K")
 

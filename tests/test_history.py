@@ -232,6 +232,8 @@ def test_commands_print_and_give_strict_json(store):
     assert [entry["drift"] for entry in found["runs"]] == [None, ["d_data", "log_loss"]]
     shown = run(main, ["compare", "scans", "latest", "--store", str(store)])
     assert shown.exit_code == 0 and "intrinsic dimension" in shown.stdout
+    still, moved = shown.stdout.split("unchanged: ")[1].split("significant")
+    assert "share of" in still and "share of" not in moved  # a row of zeros says nothing
     assert json.loads(run(main, ["compare", ONE, TWO, "--store", str(store), "--json"]).stdout)["drift"]
     wrong = run(main, ["history", "other", "--store", str(store)])
     assert wrong.exit_code == 2 and "it has scans" in wrong.stderr

@@ -52,7 +52,7 @@ def test_a_prediction_is_the_form_at_the_probe_with_its_interval(name):
 
 def test_what_ships_says_that_its_losses_are_calibrated():
     told = network_prediction("test_loss", probe(), networks=family(None, "32 x 32"))
-    assert "trained on this set (calibrated, 32 x 32)" in told.sentence
+    assert "trained on this dataset (calibrated, 32 x 32)" in told.sentence
     assert told.calibration is None and "calibration probe2026: 40 networks" in told.basis
 
 
@@ -67,7 +67,7 @@ def test_beyond_the_sizes_of_the_networks_a_prediction_is_an_extrapolation_or_wi
         words = (
             "networks were trained on 100 to 800 images, and nothing is predicted for fewer than 75 or more than 3,200"
         )
-        assert told.withheld == f"the {words}: this set has {n:,}"
+        assert told.withheld == f"the {words}: this dataset has {n:,}"
     else:
         assert ("An extrapolation: the networks were trained on 100 to 800 images." in told.sentence) == outside
 
@@ -106,7 +106,7 @@ def test_what_no_form_is_clearly_better_for_or_was_not_measured_is_withheld():
     assert network_prediction("test_loss", None, "why").withheld == (
         "it needs the probe, which this audit does not have: why"
     )
-    assert "the labels of this set are numbers" in (
+    assert "the labels of this dataset are numbers" in (
         network_prediction("test_loss", probe(kind="numbers")).withheld or ""
     )
 

@@ -266,7 +266,7 @@ def test_a_stores_own_networks_are_predicted_from_the_probe(tmp_path):
     assert own.calibration == told["cnn4"].calibration.id
     assert own.score["rmse"] == pytest.approx(best_form("log_loss", "cnn4").score["rmse"])
     assert own.low < own.value < own.high
-    assert "of a cnn4 trained on this set (calibrated loss, by the store's own calibration)" in own.sentence
+    assert "of a cnn4 trained on this dataset (calibrated loss, by the store's own calibration)" in own.sentence
     shipped = network_prediction("test_loss", probe)
     instead = told["mlp"].of_network("test_loss")
     assert replace(instead, unused=None) == shipped
@@ -342,7 +342,7 @@ def test_a_calibration_of_too_few_sources_says_so_where_it_is_not_used(tmp_path)
     many = {"probe": probe | {"n_total": 9000, "n_images": 4000}}
     both = Measured(many, np.array([255]), kept).of_network("test_loss").withheld
     assert "the store's own calibration is not used: " in both
-    assert "this set has 9,000" in both
+    assert "this dataset has 9,000" in both
 
 
 def test_a_table_that_does_not_say_how_images_were_made_is_not_kept(tmp_path):

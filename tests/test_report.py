@@ -366,7 +366,7 @@ def test_a_regression_is_told_in_its_own_words_and_what_was_drawn_beside_the_err
     assert told.note.endswith("4,000 of 10,000 images were drawn (seed 0)") and "class" not in told.note
     assert "regression" in WORDS[told.of].means and "Error of a reference classifier" not in names
     classes = next(key for key in keys_of(summary) if key.of == "probe.error")
-    assert f"always guessing the largest class: {percent(summary['probe']['chance'])}" in classes.note
+    assert f"always guessing the largest class errs on {percent(summary['probe']['chance'])}" in classes.note
     text = Page(render(numeric, tables, lambda image: None)).text
     assert "Error rate of a small classifier" not in text
 
@@ -402,15 +402,21 @@ def test_steps_name_the_pattern_of_patients_the_faults_of_pictures_and_the_part_
         return ACTIONS[kind](pd.DataFrame({"kind": kind, "images": images, "value": 52.0, "detail": details}))
 
     named = step(
-        "group_suggestion", "--group-pattern '(P[0-9]+)' matches 52 patients or series, e.g. “P1” with 9 images."
+        "group_suggestion", "--group-pattern '(P[0-9]+)' matches 52 ids (3 images each), e.g. “P1” with 9 images."
     )
-    assert named.endswith("the file names seem to identify 52 of them; audit again with --group-pattern '(P[0-9]+)'")
+    assert named.endswith(
+        "the file names seem to name 52 patients, videos or the like; if so, audit again with --group-pattern '(P[0-9]+)'"
+    )
     older = "--group-pattern '(P[0-9]+)' would name 52 patients or series, as “P1” with 9 images."
     assert step("group_suggestion", older) == named
     assert step("group_suggestion", "The DICOM headers name no patient, but 52 studies.").endswith("--group-column")
     bad = ("inverted: “a” is.", "inverted: “b” is.", "odd_size: “c” is.")
     assert step("image_quality", *bad[:2]) == "Repair or remove 2 pictures that are inverted"
     assert step("image_quality", *bad) == "Repair or remove 3 bad pictures: 2 inverted, 1 of unusual size"
+    twice = pd.DataFrame({"kind": "image_quality", "images": [[0], [1], [1]], "value": 1.0, "detail": bad})
+    assert ACTIONS["image_quality"](twice) == (
+        "Repair or remove 2 bad pictures (some in several ways): 2 inverted, 1 of unusual size"
+    )
     assert step("unused_columns", "Not used as label, split or patient: “site”, “age”.").endswith(": “site”, “age”.")
     hard = "Hard: class a. A reference classifier errs on 25 % there (95 % interval 21 % to 29 %), on 11 % elsewhere (p = 0.002)."
     assert step("slices", hard).endswith(
@@ -458,7 +464,7 @@ def test_the_set_is_ranked_among_the_calibrations_sources_under_like_preprocessi
 def test_each_number_has_a_sentence_of_what_it_means_and_one_of_what_to_do(audited):
     summary, tables, _ = audited
     keys = [key for key in keys_of(summary) if key.name != "Images"]  # explains itself
-    assert len(keys) >= 5 and all(key.of in WORDS for key in keys)
+    assert len(keys) >= 4 and all(key.of in WORDS for key in keys)
     assert [name for name in tables["properties"]["property"] if words_of(name) is None] == []
     for words in WORDS.values():
         assert words.means.endswith(".") and words.todo.endswith(".") and words.source, words.name
@@ -577,7 +583,9 @@ def test_a_page_without_labels_alerts_or_pictures(audited):
     text = Page(render(bare, empty, lambda image: None)).text
     assert "No alert" in text
     assert "Nothing was found" in text
-    print_summary(bare, Console(file=io.StringIO()))
+    out = io.StringIO()
+    print_summary(bare, Console(file=out))
+    assert "at most" not in out.getvalue() and "all pairs" not in out.getvalue()  # there is no sharpness
     assert "None." in markdown_summary(bare, empty, lambda image: None)
 
 

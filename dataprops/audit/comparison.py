@@ -17,7 +17,7 @@ import pandas as pd
 from dataprops.audit.matched import COLUMNS, Matched, match
 from dataprops.audit.opened import brought, opened_closed
 from dataprops.audit.property_changes import (
-    SAME_VALUE,
+    SAME_FILES,
     Change,
     class_changes,
     copies_change,
@@ -124,7 +124,7 @@ def _changes(
 
 def _of_same_files(change: Change) -> Change:
     """A change between audits of identical files: exactly 0 if the numbers agree."""
-    if change.value is None or abs(change.value) > SAME_VALUE:
+    if change.value is None or abs(change.value) > SAME_FILES:
         return change
     return replace(change, value=0.0, low=0.0, high=0.0, significant=False, basis="the same files with the same labels")
 

@@ -33,7 +33,9 @@ from dataprops.util.normal import Z
 from dataprops.util.numbers import wilson_interval
 
 SAME_SIZE = 0.1  # relative size difference up to which dimensions are compared directly
-SAME_VALUE = 1e-12  # a change within rounding
+# numbers of the same files differ by less between versions of this program (the log loss by up to 4e-5) and machines; an alert needs 0.05
+SAME_FILES = 1e-4
+ROUNDING = 1e-12  # of fractions
 SMALL_COUNT = 5.0  # Cochran: the chi-square approximation fails for smaller expected counts
 RANDOM_TABLES = 2000
 
@@ -262,7 +264,7 @@ def class_changes(a: pd.DataFrame, b: pd.DataFrame, matched: Matched) -> tuple[l
         before, after = int((labels_a == name).sum()) / n_a, int((labels_b == name).sum()) / n_b
         value, low, high = fraction_change(kept, added, removed, 1 - (1 - LEVEL) / len(classes))
         moved = (after - before) - value  # by relabelling
-        told = (p is not None and p < 1 - LEVEL and (low > 0 or high < 0)) or abs(moved) > SAME_VALUE
+        told = (p is not None and p < 1 - LEVEL and (low > 0 or high < 0)) or abs(moved) > ROUNDING
         out.append(
             _changed(
                 f"share.{name}",

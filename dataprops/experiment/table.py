@@ -54,7 +54,7 @@ COLUMNS: dict[str, str] = {
     "temperature": "fitted to the validation images, at least 1",
     "test_loss_scaled": "test loss with temperature scaling, nats; NaN without validation images",
     "converged": f"1 if the training loss is at most {CONVERGED} nats, else 0; fits use only cells with 1",
-    "test_loss_sd": "standard deviation of test_loss over the converged seeds of this set, network and N; NaN with one",
+    "test_loss_sd": "standard deviation of test_loss over the converged seeds of this dataset, network and N; NaN with one",
     "test_loss_scaled_sd": "of test_loss_scaled",
     "test_error_sd": "of test_error",
     **{f"adv_loss_{e}": f"mean cross-entropy of the attacked images, FGSM with eps = {e} grey levels" for e in EPS},

@@ -147,7 +147,7 @@ def find(context: Context) -> Iterator[Row]:
     yield (
         members[:20],
         found.groups,
-        f"--group-pattern '{found.pattern}' matches {found.groups:,} patients or series ({part}), e.g. “{example}” with"
+        f"--group-pattern '{found.pattern}' matches {found.groups:,} ids ({part}), e.g. “{example}” with"
         f" {len(members)} images{leaks}.",
     )
 
@@ -163,10 +163,10 @@ def measures(context: Context) -> dict[str, float]:
 FINDING = Finding(
     name="group_suggestion",
     severity="info",
-    title="Patients in the file names",
+    title="Possible patient ids",
     explanation=(
-        "The file names seem to contain an id, or the headers a study. If it identifies the patient, pass the pattern: the audit then"
-        " finds patients in two splits, and the folds of the classifier keep patients together."
+        "The file names seem to contain an id, or the headers a study. If it identifies the patient (or a video, an object), pass the"
+        " pattern: the audit then finds patients in two splits, and the folds of the classifier keep patients together."
     ),
     find=find,
     measures=measures,

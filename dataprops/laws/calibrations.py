@@ -212,7 +212,7 @@ def reason_not_applicable(calibration: Calibration, record: Mapping[str, Any], p
         Largest grey level of each readable image; if nearly all are close to 255, scaling to the maximum makes no difference.
     """
     if record["labels"]["kind"] != "classes":
-        return "calibrations apply to classes, and this set has none (--labels classes reads numbers as classes)"
+        return "calibrations apply to classes, and this dataset has none (--labels classes reads numbers as classes)"
     made = record["preprocess"]
     own = Preprocess(made["size"], made["channels"], made["scale"])
     if tuple(made.get("range", (0, 255))) == (0, 255):

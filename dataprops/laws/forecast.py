@@ -207,7 +207,7 @@ def expected_penalty(record: Mapping[str, Any], peaks: np.ndarray, calibration: 
         )
         + "; FGSM, eps 2/255",
         "An adversarial perturbation nobody would see (FGSM, eps 2/255) is expected to raise the test loss of a network"
-        f" trained on this set by {max(value, 0.0):.2g} nats ({called}{ends}; by the store's own calibration)."
+        f" trained on this dataset by {max(value, 0.0):.2g} nats ({called}{ends}; by the store's own calibration)."
         f"{_caveat(line, measured)}",
         significant=low is not None and low > 0,
         level=None if spread is None else spread[1],

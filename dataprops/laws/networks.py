@@ -251,12 +251,12 @@ def _not_applicable(probe: Mapping[str, Any] | None, withheld: str | None, sizes
     if probe is None:
         return f"it needs the probe, which this audit does not have{': ' + withheld if withheld else ''}"
     if probe["kind"] != "classes":
-        return "the networks were trained on classes, and the labels of this set are numbers"
+        return "the networks were trained on classes, and the labels of this dataset are numbers"
     least, most = FEWER * sizes[0], MORE * sizes[1]
     if probe["n_images"] < least or probe["n_total"] > most:
         return (
             f"the networks were trained on {sizes[0]:,} to {sizes[1]:,} images, and nothing is predicted for fewer than"
-            f" {least:,.0f} or more than {most:,}: this set has {probe['n_total']:,}"
+            f" {least:,.0f} or more than {most:,}: this dataset has {probe['n_total']:,}"
         )
     return None
 
@@ -284,11 +284,11 @@ def _predict(name: str, probe: Mapping[str, Any], networks: Networks, best: Best
         )
     calibrated = "calibrated, " if networks.calibration is None else ""
     words = {
-        "test_loss": f"Expected test loss of a {called} trained on this set ({calibrated}{networks.how}): {_told(target, value)}"
+        "test_loss": f"Expected test loss of a {called} trained on this dataset ({calibrated}{networks.how}): {_told(target, value)}"
         f" nats {ends}.",
-        "test_error": f"Expected test error of a {called} trained on this set ({networks.how}): {_told(target, value)} {ends}.",
+        "test_error": f"Expected test error of a {called} trained on this dataset ({networks.how}): {_told(target, value)} {ends}.",
         "network_penalty": "An adversarial perturbation nobody would see (FGSM, eps 2/255) is expected to raise the test loss of a"
-        f" {called} trained on this set ({networks.how}) by {_told(target, value)} nats {ends}.",
+        f" {called} trained on this dataset ({networks.how}) by {_told(target, value)} nats {ends}.",
     }
     outside = ""
     if not networks.least <= probe["n_images"] <= networks.most:
@@ -358,8 +358,8 @@ def attack_risk(probe: Mapping[str, Any] | None, predictions: Sequence[Predictio
         "share": easier / of,
         "penalty": told.value,
         "score": {"rank_correlation": rank},
-        "sentence": f"Networks trained on this set are expected to be easier to attack than those of {easier} of the {of} sets of the"
-        f" calibration (rank correlation on held-out sources {rank['value']:.2f}, 95 % interval {rank['low']:.2f} to"
+        "sentence": f"Networks trained on this dataset are expected to be easier to attack than those of {easier} of the {of} datasets"
+        f" of the calibration (rank correlation on held-out sources {rank['value']:.2f}, 95 % interval {rank['low']:.2f} to"
         f" {rank['high']:.2f}{weak}).",
     }
 

@@ -191,7 +191,7 @@ def penalty_prediction(record: Mapping[str, Any], peaks: Sequence[int] | np.ndar
         f"default calibration: least squares over the {law.n} datasets of Konz & Mazurowski 2024 (read off their"
         " figures), prediction interval of a new dataset; FGSM, eps 2/255",
         "An adversarial perturbation nobody would see (FGSM, eps 2/255) is expected to raise the test loss of a"
-        f" network trained on this set by {'at least ' if m < PAPER_SAMPLE else ''}{_nats(value)} nats (95 % interval"
+        f" network trained on this dataset by {_nats(value)} nats (95 % interval"
         f" {_nats(low)} to {_nats(high)}; the paper's everyday pictures reach {natural:.0f}, its radiology sets"
         f" {medical['min']:.0f} to {medical['max']:.0f}).{caveat}",
         significant=low > 0,
@@ -204,7 +204,9 @@ def _outside_calibration(record: Mapping[str, Any], peaks: np.ndarray) -> str | 
     """Why the paper's calibration does not apply to a set; None if it does."""
     preprocess, sample = record["preprocess"], record["label_sharpness"]["sample"]
     if record["labels"]["kind"] != "classes":
-        return "the calibration applies to classes, and this set has none (--labels classes reads numbers as classes)"
+        return (
+            "the calibration applies to classes, and this dataset has none (--labels classes reads numbers as classes)"
+        )
     if sample["mean"] is None or not math.isfinite(sample["mean"]) or sample["mean"] <= 0:
         return "there is no label sharpness: it needs two different images with different labels"
     if preprocess["size"] != PAPER_SIZE:

@@ -70,7 +70,8 @@ def _bad_pictures(found: Found) -> str:
     if len(named) == 1:
         return f"{counted(_images(found), 'picture', 'pictures')} {'that is' if len(found) == 1 else 'that are'} {named[0][0]}"
     told = ", ".join(f"{count:,} {fault}" for fault, count in named)
-    return f"{counted(_images(found), 'bad picture', 'bad pictures')}: {told}"
+    several = " (some in several ways)" if len(found) > _images(found) else ""
+    return f"{counted(_images(found), 'bad picture', 'bad pictures')}{several}: {told}"
 
 
 def _slices(found: Found) -> str:
@@ -94,8 +95,8 @@ def _patients(found: Found) -> str:
     # "would name": runs of older versions
     option, *told = re.split(r" (?:would name|matches) (?=[0-9])", first_detail(found), maxsplit=1)
     where, how = ("the file names", option) if told else ("the headers", "a manifest with them as --group-column")
-    count = f"{where} seem to identify {found['value'].iloc[0]:,.0f} of them"
-    return f"Identify the patients, so that none is in both training and test data: {count}; audit again with {how}"
+    count = f"{where} seem to name {found['value'].iloc[0]:,.0f} patients, videos or the like"
+    return f"Keep all images of a patient on one side of a split: {count}; if so, audit again with {how}"
 
 
 # kind -> what to do, as a sentence without its full stop; most useful first

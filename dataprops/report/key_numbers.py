@@ -43,7 +43,7 @@ def _probe_keys(summary: Mapping[str, Any]) -> list[Key]:
         value, note = interval_text(probe["error"])
         parts = [note, "on held-out patients" if probe.get("grouped_by") == "group" else "on held-out images"]
         if probe.get("chance") and not is_numeric(probe):
-            parts.append(f"always guessing the largest class: {percent(probe['chance'])}")
+            parts.append(f"always guessing the largest class errs on {percent(probe['chance'])}")
         parts += probe.get("notes") or []
         keys.append(Key(error[0], value, "; ".join(filter(None, parts)), error[1]))
     gain = probe.get("gain_if_doubled")
@@ -77,10 +77,11 @@ def keys_of(summary: Mapping[str, Any]) -> list[Key]:
     note = f"mean ± spread of {sample['draws']} samples of {sample['m']:,}"
     if no_spread(sample):
         missing = s["label_sharpness"].get("note") or "no different labels"  # earlier versions have no note
-        note = missing if sample["mean"] is None else f"maximum over all {sample['m']:,} images"
+        note = missing if sample["mean"] is None else f"maximum over all {sample['m']:,} images, 1 / grey level"
     keys.append(Key("Label sharpness", plus_minus(sample["mean"], sample["std"]), note, "label_sharpness.sample"))
-    told = "; ".join(filter(None, ["maximum of this dataset, 1 / grey level", s["label_sharpness"].get("note")]))
-    keys.append(Key("Label sharpness, all pairs", largest_sharpness(s), told, "label_sharpness.all_pairs"))
+    if not no_spread(sample) or s["label_sharpness"].get("at_least") is not None:  # otherwise the same number
+        told = "; ".join(filter(None, ["maximum of this dataset, 1 / grey level", s["label_sharpness"].get("note")]))
+        keys.append(Key("Label sharpness, all pairs", largest_sharpness(s), told, "label_sharpness.all_pairs"))
     return [*keys, *feature_keys(s.get("feature_space"))]
 
 

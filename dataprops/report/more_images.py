@@ -47,9 +47,10 @@ def no_better_than_guessing(summary: Mapping[str, Any]) -> str | None:
     error, guessing = probe.get("error") or {}, probe.get("chance")
     if is_numeric(probe) or not guessing or error.get("high") is None or error["high"] < guessing:
         return None
+    whom = "patients" if probe.get("grouped_by") == "group" else "images"
     return (
         f"Check labels and preprocessing before collecting more: the error of the reference classifier is"
-        f" {percent(error['value'])} on held-out images ({percent(error['low'])} to {percent(error['high'])}), that of always"
+        f" {percent(error['value'])} on held-out {whom} ({percent(error['low'])} to {percent(error['high'])}), that of always"
         f" predicting the largest class {percent(guessing)}"
     )
 

@@ -16,6 +16,7 @@ from dataprops.report.text import all_visible
 if TYPE_CHECKING:
     from rich.console import Console
 
+TOLD_ABOVE = ("loss_if_doubled",)  # among the next steps and numbers; how it was tested is in the report
 STYLES = {"critical": "bold red", "warning": "yellow", "info": "cyan", "good": "green"}
 
 
@@ -54,7 +55,8 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
         estimates = (f"{plus_minus(one['value'], one['se'])} ({title_of(name)})" for name, one in others.items())
         table.add_row("dimension, other estimators", "; ".join(estimates))
     sharp = s["label_sharpness"]
-    table.add_row("sharpness, 95 % and 99 % of images", f"at most {number(sharp['q95'])}, {number(sharp['q99'])}")
+    if sharp["q95"] is not None:
+        table.add_row("sharpness, 95 % and 99 % of images", f"at most {number(sharp['q95'])}, {number(sharp['q99'])}")
     console.print(table)
     _account(s, console)
     if how_compared(s):
@@ -66,13 +68,11 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     for name, count in counts:
         found.add_row(f"{count:>8,}", Text(name))
     console.print(found if counts else "none")
-    spoken = [prediction for prediction in s["predictions"] if prediction["withheld"] is None]
+    spoken = [one for one in s["predictions"] if one["withheld"] is None and one["name"] not in TOLD_ABOVE]
     if spoken:
         console.print(Text("\nexpected", style="bold"))
     for prediction in spoken:
         console.print(Text(prediction["sentence"]))
-    if s.get("risk"):
-        console.print(Text(s["risk"]["sentence"]))
     for line in unused_calibration(spoken):
         console.print(Text(line))
     console.print(Text("\nreport   ", style="bold"), Text(s["report"]), sep="", soft_wrap=True)

@@ -108,15 +108,17 @@ def print_comparison(found: dict[str, Any], console: Console) -> None:
     console.print(Text(f"\n{found['dataset']}: {found['a']['run_id']} -> {found['b']['run_id']}", style="bold"))
     console.print(Text(files_sentence(found)))
     _print_opened(found, console)
+    measured = [change for change in found["changes"] if not change["withheld"]]
+    if still := [change["title"] for change in measured if _still(change)]:
+        console.print(Text(f"\nunchanged: {', '.join(still)}"))
     table = Table(box=None, padding=(0, 1, 0, 0))
     table.add_column("", overflow="ellipsis", no_wrap=True, max_width=WIDEST)
     for heading in ("before", "after"):
         table.add_column(heading, no_wrap=True)
     table.add_column("change (95 % interval)", overflow="fold")
     table.add_column("significant", overflow="fold", min_width=len("significant"))
-    for change in found["changes"]:
-        if change["withheld"]:
-            table.add_row(Text(change["title"]), *ends(change), "withheld", "")
+    for change in measured:
+        if _still(change):
             continue
         value, low, high = amounts(change)
         told = {True: "yes", False: "no", None: "undetermined"}[change["significant"]]
@@ -125,12 +127,18 @@ def print_comparison(found: dict[str, Any], console: Console) -> None:
             high.removesuffix(" points"),
         )  # the unit is printed once
         table.add_row(Text(change["title"]), *ends(change), f"{value} ({low} to {high})", told)
-    console.print(table)
+    if table.row_count:
+        console.print(table)
     for change in found["changes"]:
         if change["withheld"]:
             console.print(Text(f"{change['title']}: withheld, {change['withheld']}"))
     if found["class_mix_p"] is not None:
         console.print(Text(f"class mix homogeneous (chi-square): p = {found['class_mix_p']:.2g}"))
+
+
+def _still(change: dict[str, Any]) -> bool:
+    """Whether a property is exactly the same, as of the same files."""
+    return change["value"] == change["low"] == change["high"] == 0
 
 
 def _print_opened(found: dict[str, Any], console: Console) -> None:

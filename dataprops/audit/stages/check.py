@@ -10,6 +10,7 @@ import pandas as pd
 from dataprops.audit.columns import TABLES
 from dataprops.audit.judged import judge_of
 from dataprops.audit.matched import same_files
+from dataprops.audit.property_changes import SAME_FILES
 from dataprops.audit.records import Checked
 from dataprops.audit.summary import base_summary, property_measures
 from dataprops.audit.workspace import Run
@@ -24,9 +25,6 @@ from dataprops.report.first_screen import steps_of, verdict_of
 from dataprops.store.folder import previous_summary
 from dataprops.util.tools import Tools
 
-# of the log loss: the same files differ by less between versions of this program (calibrations did by up to 4e-5) and machines; an
-# alert needs 0.05
-SAME_LOSS = 1e-4
 ALERT_COLUMNS = list(TABLES["alerts"].columns)
 
 
@@ -72,7 +70,7 @@ def check(run: Run, tools: Tools) -> Checked:
 
 def _unchanged(prediction: Prediction, before: str) -> Prediction:
     """Set the change of the loss between audits of the same files to exactly 0."""
-    if prediction.name != "log_loss_change" or prediction.value is None or abs(prediction.value) > SAME_LOSS:
+    if prediction.name != "log_loss_change" or prediction.value is None or abs(prediction.value) > SAME_FILES:
         return prediction
     sentence = f"Files and labels are the same as in run {before}, and so is the expected test loss."
     return replace(prediction, value=0.0, low=0.0, high=0.0, sentence=sentence, significant=False)
