@@ -40,7 +40,7 @@ from dataprops.checks.open_alerts import (
     record_failure,
     settle,
 )
-from dataprops.store.folder import finished_runs
+from dataprops.store.folder import finished_runs, start_of
 from flows.operation import Operation, operation_of, results_url
 from tasks.channels import send_once
 from tasks.events import event, known_events, send_events
@@ -186,10 +186,8 @@ def last_audit(store: Path, dataset: str) -> float:
     If the clock was set back during it, its end time, which is then earlier than its run id.
     """
     runs = finished_runs(store, dataset)
-    if not runs:
-        return 0.0
-    named = datetime.strptime(runs[-1].name.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC).timestamp()
-    return min(named, (runs[-1] / "summary.json").stat().st_mtime)
+    begun = start_of(runs[-1].name) if runs else None
+    return min(begun.timestamp(), (runs[-1] / "summary.json").stat().st_mtime) if begun else 0.0
 
 
 def sweep(store: Path, dataset: str, operation: Operation) -> int:

@@ -30,7 +30,7 @@ from dataprops.findings.removal import removal_kinds, removed_images
 from dataprops.options import same_fields
 from dataprops.sources import SourceOptions, open_source
 from dataprops.sources.table import key_of
-from dataprops.store.folder import existing_store, finished_runs, load_summary
+from dataprops.store.folder import existing_store, load_summary, runs_of
 from dataprops.util.cells import safe_cell
 from dataprops.util.files import write_aside, write_text
 from dataprops.util.nearest import did_you_mean
@@ -81,15 +81,7 @@ def newest_results(store: str | Path, dataset: str) -> Results:
     DatapropsError
         If there is none.
     """
-    folder = existing_store(store)
-    runs = finished_runs(folder, dataset) if dataset and "/" not in dataset else []
-    if not runs:
-        names = sorted(path.name for path in (folder / "results").glob("*") if finished_runs(folder, path.name))
-        hint = did_you_mean(dataset, names)
-        raise DatapropsError(
-            f"{folder} has no finished audit of {dataset!r}: {hint}it has {', '.join(names) or 'none'}"
-        )
-    return open_results(runs[-1])
+    return open_results(runs_of(existing_store(store), dataset)[-1])
 
 
 def open_results(folder: Path) -> Results:

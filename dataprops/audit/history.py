@@ -10,7 +10,7 @@ from dataprops.audit.comparison import compare, in_brief, summary_of
 from dataprops.audit.property_changes import recorded_prediction
 from dataprops.audit.remembered import Remembered
 from dataprops.errors import DatapropsError
-from dataprops.store.folder import finished_runs
+from dataprops.store.folder import dataset_names, finished_runs, runs_of
 
 log = logging.getLogger(__name__)
 
@@ -25,9 +25,7 @@ def timeline(store: Path, dataset: str, last: int | None = None) -> list[dict[st
     DatapropsError
         If the dataset has no finished run.
     """
-    folders = finished_runs(store, dataset)
-    if not folders:
-        raise DatapropsError(f"{store} has no finished audit of {dataset!r}; it has {_datasets(store)}")
+    folders = runs_of(store, dataset)
     remembered = Remembered(store, dataset)
     out, before = [], None
     for folder in folders[-last:] if last else folders:
@@ -89,9 +87,9 @@ def find_runs(store: Path, one: str, two: str) -> tuple[Path, Path]:
     DatapropsError
         If there is no such run.
     """
-    runs = finished_runs(store, one) if (store / "results" / one).is_dir() and "/" not in one else []
-    if not runs:
+    if one not in dataset_names(store):
         return _run(store, one), _run(store, two)
+    runs = finished_runs(store, one)
     if two in ("latest", "previous"):
         if len(runs) < 2:
             raise DatapropsError(f"{one!r} has one finished run in {store}: a comparison needs two")
@@ -103,11 +101,6 @@ def _run(store: Path, run_id: str) -> Path:
     found = [path for path in sorted((store / "results").glob("*/*")) if path.name == run_id]
     if not found:
         raise DatapropsError(
-            f"{store} has no run {run_id!r}; its datasets are {_datasets(store)}: see dataprops history"
+            f"{store} has no run {run_id!r}; its datasets are {', '.join(dataset_names(store)) or 'none'}: see dataprops history"
         )
     return found[0]
-
-
-def _datasets(store: Path) -> str:
-    names = sorted(path.name for path in (store / "results").glob("*") if finished_runs(store, path.name))
-    return ", ".join(names) or "none"

@@ -13,7 +13,7 @@ from dataprops.laws.calibrations import Calibration, read_key, reason_not_applic
 from dataprops.laws.forecast import expected_loss, expected_penalty, measured_numbers
 from dataprops.laws.paper import PAPER_SCALE, PAPER_SIZE
 from dataprops.laws.predictions import PREDICTIONS, Measured, predict
-from dataprops.store.folder import finished_runs, load_summary
+from dataprops.store.folder import finished_runs, load_summary, readable
 
 
 def audit_options(calibration: Calibration | None) -> dict[str, Any]:
@@ -28,11 +28,7 @@ def audit_options(calibration: Calibration | None) -> dict[str, Any]:
 
 def serving_audit(store: Path, config: AuditConfig, calibration: Calibration | None) -> Path | None:
     """The newest audit of this source in the store that predictions can be based on, or None."""
-    for folder in reversed(finished_runs(store, config.dataset)):
-        try:
-            summary = load_summary(folder)
-        except (OSError, ValueError):
-            continue  # damaged
+    for folder, summary in readable(reversed(finished_runs(store, config.dataset))):
         if _same_source(summary["source"], config.source):
             prediction = expected_penalty(summary, peaks_of(folder), calibration)
             if prediction.calibration is not None and (calibration is None or prediction.calibration == calibration.id):

@@ -202,7 +202,7 @@ def _plots(sets: Sequence[Mapping[str, Any]]) -> list[Plot]:
 
 
 @lru_cache(maxsize=4)
-def _drawn(key: str, sets: tuple[tuple[str, Place], ...]) -> list[Plot]:
+def _drawn(sets: tuple[tuple[str, Place], ...]) -> list[Plot]:
     return _plots([{"preprocessing": how, "place": place} for how, place in sets])
 
 
@@ -246,8 +246,6 @@ def render_store(store: Path, running: Sequence[Mapping[str, Any]] = ()) -> str:
             sets=sets,
             worst=worst,
             running=shown,
-            plots=_drawn(str(store), comparable)
-            if any(not math.isnan(p.dimension or math.nan) for _, p in comparable)
-            else [],
+            plots=_drawn(comparable) if any(not math.isnan(p.dimension or math.nan) for _, p in comparable) else [],
         )
     )

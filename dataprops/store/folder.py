@@ -26,14 +26,16 @@ from __future__ import annotations
 import json
 import logging
 import secrets
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from datetime import UTC, datetime
 from pathlib import Path
 
 from dataprops.errors import DatapropsError, MachineError
 from dataprops.store.migrations import MIGRATIONS, current_summary
 from dataprops.store.tables import SCHEMA
 from dataprops.util.files import write_aside, write_text
+from dataprops.util.nearest import did_you_mean
 
 GATE = ".prune.lock"
 MARKER = {"schema": SCHEMA, "made_by": "dataprops"}
@@ -217,25 +219,51 @@ def load_summary(results: Path) -> dict:
     return current_summary(json.loads((results / "summary.json").read_text(encoding="utf-8")))
 
 
+def start_of(run: str) -> datetime | None:
+    """Start time of a run, from its id; None for other names."""
+    try:
+        return datetime.strptime(run.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
+    except ValueError:
+        return None
+
+
+def dataset_names(store: Path) -> list[str]:
+    """Names of the datasets with a finished run, sorted."""
+    return sorted({path.parents[1].name for path in (store / "results").glob("*/*/summary.json")})
+
+
+def runs_of(store: Path, dataset: str) -> list[Path]:
+    """As `finished_runs`.
+
+    Raises
+    ------
+    DatapropsError
+        If there is none.
+    """
+    names = dataset_names(store)
+    if dataset not in names:
+        there = f"{did_you_mean(dataset, names)}it has {', '.join(names) or 'none'}"
+        raise DatapropsError(f"{store} has no finished audit of {dataset!r}: {there}")
+    return finished_runs(store, dataset)
+
+
+def readable(runs: Iterable[Path]) -> Iterator[tuple[Path, dict]]:
+    """Result folders whose summary can be read, each with it; of others a warning."""
+    for folder in runs:
+        try:
+            yield folder, load_summary(folder)
+        except (OSError, ValueError) as error:
+            log.warning("the summary of run %s cannot be read (%s)", folder.name, error)
+
+
 def previous_summary(store: Path, dataset: str, before: str) -> dict | None:
     """Summary of the dataset's newest finished run before run id `before`; None if there is none."""
-    for folder in reversed(finished_runs(store, dataset)):
-        if folder.name < before:
-            try:
-                return load_summary(folder)
-            except (OSError, ValueError) as error:
-                log.warning("the summary of run %s cannot be read (%s)", folder.name, error)
-    return None
+    earlier = (folder for folder in reversed(finished_runs(store, dataset)) if folder.name < before)
+    return next((summary for _, summary in readable(earlier)), None)
 
 
 def other_summaries(store: Path, dataset: str) -> list[dict]:
     """Summaries of the newest finished runs of the store's other datasets, by name."""
-    out = []
-    for folder in sorted(path for path in (store / "results").glob("*") if path.is_dir() and path.name != dataset):
-        for run in reversed(finished_runs(store, folder.name)):
-            try:
-                out.append(load_summary(run))
-                break
-            except (OSError, ValueError) as error:
-                log.warning("the summary of run %s cannot be read (%s)", run.name, error)
-    return out
+    others = (finished_runs(store, name) for name in dataset_names(store) if name != dataset)
+    newest = (next((summary for _, summary in readable(reversed(runs))), None) for runs in others)
+    return [summary for summary in newest if summary is not None]

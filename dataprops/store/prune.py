@@ -24,7 +24,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from dataprops.errors import DatapropsError
-from dataprops.store.folder import closed, dataset_lock, finished_runs
+from dataprops.store.folder import closed, dataset_lock, finished_runs, start_of
 from dataprops.util.files import host_mark
 
 log = logging.getLogger(__name__)
@@ -120,18 +120,10 @@ def old_runs(store: Path, dataset: str, policy: Policy, now: datetime) -> list[P
     older = runs[:-1] if policy.keep_last is None else runs[: -policy.keep_last]
     if policy.keep_days is None:
         return older
-    times = {run: made for run in runs if (made := _made(run)) is not None}
+    times = {run: made for run in runs if (made := start_of(run.name)) is not None}  # others are kept
     first = min([now, *list(times.values())[-1:]]) - timedelta(days=policy.keep_days)
     replaced = dict(pairwise(times))
     return [run for run in older if run in replaced and times[replaced[run]] <= first]
-
-
-def _made(run: Path) -> datetime | None:
-    """Start time of a run, from its id; None for other folders, which are kept."""
-    try:
-        return datetime.strptime(run.name.partition("-")[0], "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-    except ValueError:
-        return None
 
 
 def stale_parts(store: Path, names: Sequence[str] | None = None) -> list[Path]:

@@ -20,7 +20,7 @@ from dataprops.laws.calibrations import points_behind
 from dataprops.report.markdown import markdown_summary
 from dataprops.report.page import begin_plots, render
 from dataprops.report.standing import history_point
-from dataprops.store.folder import finished_runs, load_summary, other_summaries
+from dataprops.store.folder import finished_runs, other_summaries, readable
 from dataprops.util.files import write_text
 from dataprops.util.json import to_json
 from dataprops.util.tools import Tools
@@ -60,12 +60,7 @@ def _compared(run: Run, summary: dict[str, Any]) -> dict[str, Any] | str | None:
 
 def _history(run: Run, summary: dict[str, Any]) -> list[dict[str, Any]]:
     """Records of the dataset's last audits with this preprocessing, ending with this one, for the history plot."""
-    earlier = []
-    for folder in finished_runs(Path(run.store), run.config.dataset)[-RUNS:]:
-        try:
-            earlier.append(load_summary(folder))
-        except (OSError, ValueError):
-            continue
+    earlier = [s for _, s in readable(finished_runs(Path(run.store), run.config.dataset)[-RUNS:])]
     return [history_point(s) for s in [*earlier, summary] if s["preprocess"] == summary["preprocess"]]
 
 
