@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 import logging
 import os
+import re
 import shutil
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -17,7 +18,7 @@ import pandas as pd
 from dataprops.audit.config import AuditConfig
 from dataprops.audit.records import Decoded, Passed, Record, Scanned, record_from
 from dataprops.errors import DatapropsError, MachineError
-from dataprops.store.folder import finished_runs, open_store
+from dataprops.store.folder import finished_runs, open_store, start_of
 from dataprops.store.prune import stale_parts
 from dataprops.store.tables import write_table
 from dataprops.util.files import write_text
@@ -26,6 +27,7 @@ from dataprops.util.json import to_json
 log = logging.getLogger(__name__)
 
 Value = TypeVar("Value")
+File = TypeVar("File")
 
 
 class TableFile(NamedTuple):
@@ -74,170 +76,91 @@ class RecordFile(Generic[Record]):
         return record
 
 
+class At(Generic[File]):
+    """A file of the `Workspace`, made from its folder."""
+
+    def __init__(self, made: Callable[[Path], File]) -> None:
+        self.made = made
+
+    def __get__(self, workspace: Workspace, kind: type[Workspace]) -> File:
+        return self.made(workspace.folder)
+
+
+def _record(kind: type[Record]) -> At[RecordFile[Record]]:
+    return At(lambda folder: RecordFile(folder / f"{kind.__name__.lower()}.json", kind))
+
+
+def _table(name: str) -> At[TableFile]:
+    return At(lambda folder: TableFile(folder / f"{name}.parquet"))
+
+
+def _result(name: str) -> At[TableFile]:
+    return _table(f"results/{name}")
+
+
+def _values(name: str) -> At[ValueFile[dict[str, Any]]]:
+    return At(lambda folder: ValueFile(folder / f"{name}.json"))
+
+
 @dataclass(frozen=True)
 class Workspace:
-    """The files of a running audit.
+    """The files of a running audit, by the stage that writes them.
 
     Results are written to `results` under their final names; the folder is published by one rename.
     """
 
     folder: Path
 
-    @property
-    def results(self) -> Path:
-        """The folder to be published."""
-        return self.folder / "results"
+    results = At(lambda folder: folder / "results")
 
-    def _record(self, kind: type[Record]) -> RecordFile[Record]:
-        return RecordFile(self.folder / f"{kind.__name__.lower()}.json", kind)
+    # scan
+    scanned = _record(Scanned)
+    listing = _table("listing")  # the images of the source: image, path, key (bytes), label, y, split, group
+    described = _table("described")  # further manifest columns, as strings, if there are any
 
-    def _result(self, name: str) -> TableFile:
-        return TableFile(self.results / f"{name}.parquet")
+    # decode
+    decoded = _record(Decoded)
+    files = _table("files")  # the listing with content hash, pixel hash, shard, row and metadata of each file
+    shard_names = At(lambda folder: ValueFile[list[str]](folder / "shards.json"))  # by shard number in `files`
 
-    @property
-    def scanned(self) -> RecordFile[Scanned]:
-        """Record of `scan`."""
-        return self._record(Scanned)
+    # distances
+    passed = _record(Passed)
+    rows = At(
+        lambda folder: folder / "rows.npz"
+    )  # of the pass: location of their pixels, labels, and which are compared
+    pass_state = At(lambda folder: folder / "pass.npz")  # result of the pass over all pairs
 
-    @property
-    def decoded(self) -> RecordFile[Decoded]:
-        """Record of `decode`."""
-        return self._record(Decoded)
+    # measure
+    images = _result("images")  # with per-image values
+    neighbours = _result("neighbours")  # nearest of each image
+    properties = _result("properties")  # of the dataset
+    pairs = _result("pairs")  # near-identical and sharpest; see `near_pairs`, `sharpest_pairs`
 
-    @property
-    def passed(self) -> RecordFile[Passed]:
-        """Record of `distances`."""
-        return self._record(Passed)
+    # probe
+    probe = _result("probe")  # out-of-fold predictions of the reference classifier (`probe.record.COLUMNS`)
+    feature_images = _result("feature_images")  # in the user's feature space (`feature_space.IMAGE_COLUMNS`)
+    feature_pairs = _result("feature_pairs")  # in that space (`feature_space.PAIR_COLUMNS`)
+    probed = _values("probed")  # the summary's `probe`, or why there is none (`probe_withheld`)
+    witness = At(lambda folder: folder / "witness.npz")  # evidence on each label, for datasets with classes
+    change = _values("change")  # paired change of the probe's loss since the previous audit, or why it is withheld
+    change_images = _table("change_images")  # loss of each image before and after (`findings.since.Since.losses`)
 
-    @property
-    def listing(self) -> TableFile:
-        """The images of the source: image, path, key (bytes), label, y, split, group. Written by `scan`."""
-        return TableFile(self.folder / "listing.parquet")
+    # find
+    findings = _result("findings")
+    shortcuts = _result("shortcuts")  # how well file properties predict the class
+    measures = At(lambda folder: ValueFile[dict[str, float]](folder / "measures.json"))  # used by checks
 
-    @property
-    def described(self) -> TableFile:
-        """Further manifest columns, as strings, if there are any. Written by `scan`."""
-        return TableFile(self.folder / "described.parquet")
+    # check
+    checks = _result("checks")  # with their outcome
+    alerts = _result("alerts")
+    data_docs = At(lambda folder: folder / "results" / "data_docs")
+    summary = _values("summary")  # until `report` publishes it
 
-    @property
-    def files(self) -> TableFile:
-        """The listing with content hash, pixel hash, shard, row and metadata of each file. Written by `decode`."""
-        return TableFile(self.folder / "files.parquet")
+    # composition: duration of each stage before `report`, seconds
+    seconds = At(lambda folder: ValueFile[dict[str, float]](folder / "seconds.json"))
 
-    @property
-    def shard_names(self) -> ValueFile[list[str]]:
-        """Shard files, in the order of the shard numbers in `files`. Written by `decode`."""
-        return ValueFile(self.folder / "shards.json")
-
-    @property
-    def rows(self) -> Path:
-        """The rows of the pass: location of their pixels, labels, and which are compared. Written by `distances`."""
-        return self.folder / "rows.npz"
-
-    @property
-    def pass_state(self) -> Path:
-        """Result of the pass over all pairs. Written by `distances`."""
-        return self.folder / "pass.npz"
-
-    @property
-    def images(self) -> TableFile:
-        """Result: images with per-image values. Written by `measure`."""
-        return self._result("images")
-
-    @property
-    def neighbours(self) -> TableFile:
-        """Result: nearest neighbours of each image. Written by `measure`."""
-        return self._result("neighbours")
-
-    @property
-    def properties(self) -> TableFile:
-        """Result: properties of the dataset. Written by `measure`."""
-        return self._result("properties")
-
-    @property
-    def pairs(self) -> TableFile:
-        """Result: near-identical and sharpest pairs. Written by `measure`; see `near_pairs`, `sharpest_pairs`."""
-        return self._result("pairs")
-
-    @property
-    def probe(self) -> TableFile:
-        """Result: out-of-fold predictions of the reference classifier (`probe.record.COLUMNS`). Written by `probe`."""
-        return self._result("probe")
-
-    @property
-    def feature_images(self) -> TableFile:
-        """Result: images in the user's feature space, if requested (`feature_space.IMAGE_COLUMNS`). Written by `probe`."""
-        return self._result("feature_images")
-
-    @property
-    def feature_pairs(self) -> TableFile:
-        """Result: near-identical and sharpest pairs in that space, if requested (`feature_space.PAIR_COLUMNS`). Written by `probe`."""
-        return self._result("feature_pairs")
-
-    @property
-    def probed(self) -> ValueFile[dict[str, Any]]:
-        """The summary's `probe`, or why there is none (`probe_withheld`). Written by `probe`."""
-        return ValueFile(self.folder / "probed.json")
-
-    @property
-    def witness(self) -> Path:
-        """The reference classifier's evidence on each label, for datasets with classes. Written by `probe`, for `find`."""
-        return self.folder / "witness.npz"
-
-    @property
-    def change(self) -> ValueFile[dict[str, Any]]:
-        """Paired change of the probe's loss since the previous audit, or why it is withheld. Written by `probe`."""
-        return ValueFile(self.folder / "change.json")
-
-    @property
-    def change_images(self) -> TableFile:
-        """Loss of each image before and after (`findings.since.Since.losses`). Written by `probe`."""
-        return TableFile(self.folder / "change_images.parquet")
-
-    @property
-    def findings(self) -> TableFile:
-        """Result: the findings. Written by `find`."""
-        return self._result("findings")
-
-    @property
-    def shortcuts(self) -> TableFile:
-        """Result: how well file properties predict the class. Written by `find`."""
-        return self._result("shortcuts")
-
-    @property
-    def measures(self) -> ValueFile[dict[str, float]]:
-        """Measures used by checks. Written by `find`."""
-        return ValueFile(self.folder / "measures.json")
-
-    @property
-    def checks(self) -> TableFile:
-        """Result: the checks with their outcome. Written by `check`."""
-        return self._result("checks")
-
-    @property
-    def alerts(self) -> TableFile:
-        """Result: the alerts. Written by `check`."""
-        return self._result("alerts")
-
-    @property
-    def data_docs(self) -> Path:
-        """Result: Data Docs pages. Written by `check`."""
-        return self.results / "data_docs"
-
-    @property
-    def summary(self) -> ValueFile[dict[str, Any]]:
-        """The summary, until `report` publishes it. Written by `check`."""
-        return ValueFile(self.folder / "summary.json")
-
-    @property
-    def seconds(self) -> ValueFile[dict[str, float]]:
-        """Duration of each stage before `report`, seconds. Written by `composition`."""
-        return ValueFile(self.folder / "seconds.json")
-
-    @property
-    def run_row(self) -> TableFile:
-        """Result: one row with the run's metadata. Written by `report`."""
-        return self._result("run")
+    # report
+    run_row = _result("run")  # one row with the run's metadata
 
     def near_pairs(self) -> pd.DataFrame:
         """Near-identical pairs of distinct images: a, b, distance."""
@@ -302,12 +225,10 @@ def run_name(begun: datetime) -> str:
 
 def _just_after(name: str) -> datetime | None:
     """The earliest start time whose run id sorts after this one; None if the id has no time."""
-    stamp, _, fraction = name.partition("-")
-    try:
-        begun = datetime.strptime(stamp, "%Y%m%dT%H%M%SZ").replace(tzinfo=UTC)
-        return begun + timedelta(microseconds=-(-(int(fraction, 16) + 1) * 1_000_000 // 65536))
-    except ValueError:
+    begun, fraction = start_of(name), name.partition("-")[2]
+    if begun is None or not re.fullmatch("[0-9a-f]{1,4}", fraction):
         return None
+    return begun + timedelta(microseconds=-(-(int(fraction, 16) + 1) * 1_000_000 // 65536))
 
 
 def start_run(config: AuditConfig) -> Run:
