@@ -15,8 +15,8 @@ import click
 
 from dataprops.audit import kernels
 from dataprops.audit.config import AuditConfig
-from flows.commands.common import at_the_edge, stoppable
-from flows.commands.options import GroupedCommand, asked, options_of
+from flows.commands.common import at_the_edge, caches_of, stoppable
+from flows.commands.options import AS_JSON, QUIET, GroupedCommand, asked, options_of
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -57,8 +57,8 @@ Exit code: 0 no alert at or above --fail-on, 1 alert, 2 usage error or unusable 
     show_default=True,
     help="Lowest severity of an alert that gives exit code 1.",
 )
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout and nothing else.")
-@click.option("--quiet", is_flag=True, help="Hide progress.")
+@AS_JSON
+@QUIET
 @at_the_edge
 @stoppable("decoded and computed results are kept")
 def command(
@@ -74,9 +74,7 @@ def command(
 
     Writes Parquet tables, checks and an HTML report to the store, and prints a summary.
     """
-    # keep matplotlib's font cache out of the home directory
-    cache = Path(options["store"]).expanduser().resolve() / "cache"
-    os.environ.setdefault("MPLCONFIGDIR", str(cache))
+    cache = caches_of(options["store"])
     if not _can_write(Path(__file__).parents[2] / "dataprops") and not _can_write(Path(os.path.expanduser("~"))):  # noqa: PTH111
         os.environ.setdefault("NUMBA_CACHE_DIR", str(cache / "numba"))  # otherwise every process compiles again
     if inline:

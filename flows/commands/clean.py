@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from dataprops.audit.config import AuditConfig
 from flows.commands.common import at_the_edge
+from flows.commands.options import STORE
 
 EXAMPLES = """\b
 Examples:
@@ -32,7 +32,7 @@ class _Command(click.Command):
 
 @click.command("clean", cls=_Command, epilog=EXAMPLES)
 @click.argument("name")
-@click.option("--store", default=AuditConfig.store, show_default=True, help="Folder with the audits.")
+@STORE
 @click.option("--remove", required=True, help="Kinds of findings whose images are removed, comma-separated.")
 @click.option("--out", required=True, type=click.Path(), help="Output file; a manifest is .csv or .parquet.")
 @click.option(

@@ -190,6 +190,13 @@ def stoppable(kept: str) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     return decorate
 
 
+def caches_of(store: str | Path) -> Path:
+    """The store's cache folder, also for matplotlib's fonts, which would go to the home directory otherwise."""
+    cache = Path(store).expanduser().resolve() / "cache"
+    os.environ.setdefault("MPLCONFIGDIR", str(cache))
+    return cache
+
+
 def show(result: dict[str, Any], as_json: bool, written: Callable[[Any, Console], None]) -> None:
     """Print a result as one JSON object, or on the terminal with `written`."""
     if as_json:

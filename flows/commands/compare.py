@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from dataprops.audit.config import AuditConfig
 from flows.commands.common import at_the_edge, show
+from flows.commands.options import AS_JSON, STORE
 
 EXAMPLES = """\b
 Examples:
@@ -21,8 +21,8 @@ Exit code: 0 shown, 2 usage error, or runs that are not comparable (the message 
 @click.command("compare", epilog=EXAMPLES)
 @click.argument("a")
 @click.argument("b")
-@click.option("--store", default=AuditConfig.store, show_default=True, help="Folder with the audits.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout and nothing else.")
+@STORE
+@AS_JSON
 @at_the_edge
 def command(a: str, b: str, store: str, as_json: bool) -> None:
     """Compare two audits: run ids A and B, or a dataset A and its `latest` (or `previous`, or a run id).

@@ -14,7 +14,7 @@ import click
 from dataprops.experiment.grid import Dataset, Experiment, Preset
 from dataprops.experiment.grid_options import Asked, experiment_from
 from flows.commands.common import at_the_edge, stoppable
-from flows.commands.options import GroupedCommand, options_of
+from flows.commands.options import AS_JSON, QUIET, GroupedCommand, options_of
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -49,8 +49,8 @@ Exit code: 0 all cells done, 1 some failed, 2 usage error or unusable input. Re-
 @click.option("--inline", is_flag=True, help="Run without Prefect or Dask.")
 @click.option("--cluster", default="processes", show_default=True, help="processes, cuda, local or tcp://host:port.")
 @click.option("--workers", type=click.IntRange(1), help="Cells trained in parallel [default: one per core; 1 on a GPU]")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout and nothing else.")
-@click.option("--quiet", is_flag=True, help="Hide progress.")
+@AS_JSON
+@QUIET
 @at_the_edge
 @stoppable("finished cells are kept")
 def command(

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import os
 from pathlib import Path
 
 import click
 
 from dataprops.audit.config import AuditConfig
-from flows.commands.common import at_the_edge, show
+from flows.commands.common import at_the_edge, caches_of, show
+from flows.commands.options import AS_JSON
 
 EXAMPLES = """\b
 Examples:
@@ -29,7 +29,7 @@ Exit code: 0 fitted, as far as the columns allow; 2 usage error or unusable inpu
     "--preprocess", help="Preprocessing key of the rows to fit, if there are several, e.g. 224x224-per-image-max-v1."
 )
 @click.option("--seed", default=0, show_default=True, help="Random seed of the bootstrap.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout and nothing else.")
+@AS_JSON
 @at_the_edge
 def command(store: str | None, table: str | None, preprocess: str | None, seed: int, as_json: bool) -> None:
     """Fit the scaling laws to trained networks, and save them as the calibration for later predictions.
@@ -57,8 +57,7 @@ def _fit(store: str | None, table: str | None, preprocess: str | None, seed: int
     folder = None
     if table is None or store is not None:
         folder = open_store(store or AuditConfig.store)
-        # keep matplotlib's font cache out of the home directory
-        os.environ.setdefault("MPLCONFIGDIR", str(folder / "cache"))
+        caches_of(folder)
     rows = read_experiments(folder) if table is None and folder is not None else read_table(table or "")
     source = str(Path(table)) if table else f"{rows['experiment'].nunique()} experiments of the store"
     rows = one_preprocessing(rows, preprocess)

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from dataprops.audit.config import AuditConfig
 from flows.commands.common import at_the_edge, show
+from flows.commands.options import AS_JSON, STORE
 
 EXAMPLES = """\b
 Examples:
@@ -19,9 +19,9 @@ Exit code: 0 shown, 2 usage error or no finished audit.
 
 @click.command("history", epilog=EXAMPLES)
 @click.argument("name")
-@click.option("--store", default=AuditConfig.store, show_default=True, help="Folder with the audits.")
+@STORE
 @click.option("--last", type=click.IntRange(1), help="Show only the N newest runs.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout and nothing else.")
+@AS_JSON
 @at_the_edge
 def command(name: str, store: str, last: int | None, as_json: bool) -> None:
     """List the audits of dataset NAME, and what changed beyond sampling noise from each to the next."""

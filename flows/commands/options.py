@@ -7,8 +7,13 @@ from typing import Any
 
 import click
 
+from dataprops.audit.config import AuditConfig
 from dataprops.errors import DatapropsError
 from dataprops.options import ReadingOptions, Row, rows
+
+STORE = click.option("--store", default=AuditConfig.store, show_default=True, help="Folder with the audits.")
+AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout and nothing else.")
+QUIET = click.option("--quiet", is_flag=True, help="Hide progress.")
 
 
 class GroupedCommand(click.Command):

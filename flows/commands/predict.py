@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import os
-from pathlib import Path
 from typing import Any
 
 import click
 
 from dataprops.audit.config import AuditConfig
 from dataprops.options import rows
-from flows.commands.common import at_the_edge, show
-from flows.commands.options import option_of
+from flows.commands.common import at_the_edge, caches_of, show
+from flows.commands.options import AS_JSON, QUIET, option_of
 
 EXAMPLES = """\b
 Examples:
@@ -36,8 +34,8 @@ Exit code: 0 predicted, or withheld with a reason; 2 usage error or unusable inp
 )
 @option_of(rows(AuditConfig)["labels"])
 @click.option("--again", is_flag=True, help="Audit SOURCE again even if the store has a usable audit.")
-@click.option("--json", "as_json", is_flag=True, help="Print one JSON object to stdout and nothing else.")
-@click.option("--quiet", is_flag=True, help="Hide progress.")
+@AS_JSON
+@QUIET
 @at_the_edge
 def command(
     source: str,
@@ -55,8 +53,7 @@ def command(
     are shown for comparison. Uses the newest audit of SOURCE with the calibration's preprocessing; if there is none, SOURCE is
     audited first.
     """
-    # keep matplotlib's font cache out of the home directory
-    os.environ.setdefault("MPLCONFIGDIR", str(Path(store).expanduser().resolve() / "cache"))
+    caches_of(store)
     from dataprops.report.terminal_laws import print_predictions
 
     config = AuditConfig(source=source, store=store, name=name, labels=labels)

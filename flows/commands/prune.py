@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import click
 
-from dataprops.audit.config import AuditConfig
 from flows.commands.common import at_the_edge
+from flows.commands.options import STORE
 
 EXAMPLES = """\b
 Examples:
@@ -19,7 +19,7 @@ Exit code: 0 shown or done, 2 usage error.
 
 
 @click.command("prune", epilog=EXAMPLES)
-@click.option("--store", default=AuditConfig.store, show_default=True, help="Folder with the audits.")
+@STORE
 @click.option("--keep-last", type=click.IntRange(1), help="Keep the N newest runs of each dataset.")
 @click.option(
     "--keep-days", type=click.FloatRange(0), help="Keep each dataset's runs of the N days before its newest run."
