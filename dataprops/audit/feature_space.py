@@ -11,6 +11,7 @@ import pandas as pd
 
 from dataprops.audit.config import AuditConfig
 from dataprops.audit.pictures import Pictures
+from dataprops.audit.probed import codes_of, grouped_by
 from dataprops.audit.stages.distances import estimators_of
 from dataprops.audit.workspace import Run
 from dataprops.errors import DatapropsError
@@ -106,8 +107,6 @@ def _probe(
     run: Run, usable: pd.DataFrame, at: np.ndarray, leak_group: np.ndarray, vectors: np.ndarray, ids: np.ndarray
 ) -> tuple[dict[str, Any], pd.DataFrame]:
     """The reference classifier on the features, with the same images and folds as for pixels."""
-    from dataprops.audit.stages.probe import codes_of, grouped_by
-
     place = np.full(int(ids.max(initial=-1)) + 1, -1, np.int64)
     place[ids] = np.arange(len(ids))
     image = usable["image"].to_numpy(np.int64)[at]

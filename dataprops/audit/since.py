@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dataprops.audit.matched import COLUMNS, partners
+from dataprops.audit.probed import grouped_by
 from dataprops.audit.property_changes import sharpness_changes
 from dataprops.audit.summary import preprocess_record, sharpness_record
 from dataprops.audit.workspace import Run
@@ -78,7 +79,7 @@ def _not_comparable(run: Run, before: Before, trained: Trained) -> str | None:
         return reason
     if not old.get("probe") or not len(before.probe):
         return "the previous audit has no reference classifier to compare with"
-    grouped = "group" if trained.part["group"].notna().any() else "image"
+    grouped = grouped_by(trained.part)
     if old["probe"]["grouped_by"] != grouped:
         return (
             f"the previous audit's folds were grouped by {old['probe']['grouped_by']}, this one's by {grouped}: losses on seen and"

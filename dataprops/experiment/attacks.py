@@ -53,24 +53,7 @@ def _slope(net: nn.Module, x: torch.Tensor, y: torch.Tensor) -> tuple[torch.Tens
     return gradient.sign(), losses.detach()
 
 
-def fgsm(
-    net: nn.Module, x: torch.Tensor, y: torch.Tensor, eps: float, low: float = 0.0, high: float = 1.0
-) -> torch.Tensor:
-    """The attacked images, as x."""
-    with frozen(net):
-        sign, _ = _slope(net, x, y)
-    return (x + eps * sign).clamp(low, high)
-
-
-def pgd(
-    net: nn.Module,
-    x: torch.Tensor,
-    y: torch.Tensor,
-    eps: float,
-    steps: int = PGD_STEPS,
-    low: float = 0.0,
-    high: float = 1.0,
-) -> torch.Tensor:
+def pgd(net: nn.Module, x: torch.Tensor, y: torch.Tensor, eps: float) -> torch.Tensor:
     """The attacked images, as x: the iterates with the largest loss."""
     best, worst = x.clone(), torch.full((len(x),), -torch.inf, device=x.device, dtype=x.dtype)
     at = x
@@ -80,11 +63,11 @@ def pgd(
         best[better], worst[better] = at[better], losses[better]
 
     with frozen(net):
-        for _ in range(steps):
+        for _ in range(PGD_STEPS):
             sign, losses = _slope(net, at, y)
             keep(losses)
-            moved = at + (2.5 * eps / steps) * sign
-            at = torch.clamp(torch.minimum(torch.maximum(moved, x - eps), x + eps), low, high)
+            moved = at + (2.5 * eps / PGD_STEPS) * sign
+            at = torch.clamp(torch.minimum(torch.maximum(moved, x - eps), x + eps), 0, 1)
         with torch.no_grad():
             keep(functional.cross_entropy(net(at), y, reduction="none"))
     return best
@@ -125,7 +108,6 @@ def flip_distance(
     net: nn.Module,
     x: torch.Tensor,
     *,
-    ladder: tuple[float, ...] = tuple(rung / 255 for rung in LADDER),
     halvings: int = HALVINGS,
     low: float = 0.0,
     high: float = 1.0,
@@ -135,13 +117,11 @@ def flip_distance(
     with frozen(net), torch.no_grad():
         for start in range(0, len(x), BATCH):
             part = x[start : start + BATCH]
-            found.append(_flip(net, part, ladder, halvings, low, high))
+            found.append(_flip(net, part, halvings, low, high))
     return torch.cat(found) if found else torch.empty(0, dtype=torch.float64)
 
 
-def _flip(
-    net: nn.Module, x: torch.Tensor, ladder: tuple[float, ...], halvings: int, low: float, high: float
-) -> torch.Tensor:
+def _flip(net: nn.Module, x: torch.Tensor, halvings: int, low: float, high: float) -> torch.Tensor:
     predicted = net(x).argmax(1)
     with torch.enable_grad():
         sign, _ = _slope(net, x, predicted)
@@ -154,7 +134,7 @@ def _flip(
     below = torch.zeros(n, dtype=torch.float64, device=x.device)
     above = torch.full((n,), torch.inf, dtype=torch.float64, device=x.device)
     open_ = torch.arange(n, device=x.device)
-    for rung in ladder:
+    for rung in (rung / 255 for rung in LADDER):
         if not len(open_):
             break
         hit = flipped(open_, torch.full((len(open_),), rung, dtype=torch.float64, device=x.device))

@@ -117,10 +117,10 @@ def _with_spread(table: pd.DataFrame) -> pd.DataFrame:
     return table
 
 
-def load_cells(store: str | Path, name: str = "*") -> pd.DataFrame:
-    """The cells of all experiments of a store (or of those whose name matches), with a column `experiment`."""
+def load_cells(store: str | Path) -> pd.DataFrame:
+    """The cells of all experiments of a store, with a column `experiment`."""
     tables = [
         pd.read_parquet(file).assign(experiment=file.parent.name)
-        for file in sorted(Path(store).glob(f"experiments/{name}/cells.parquet"))
+        for file in sorted(Path(store).glob("experiments/*/cells.parquet"))
     ]
     return pd.concat(tables, ignore_index=True) if tables else cell_table([]).assign(experiment="")

@@ -7,7 +7,7 @@ import numpy as np
 LOW, HIGH = 0.5, 99.5  # percentiles mapped to black and white
 
 
-def percentile_levels(values: np.ndarray, low: float = LOW, high: float = HIGH) -> tuple[float, float]:
+def percentile_levels(values: np.ndarray) -> tuple[float, float]:
     """The values mapped to black and white: two percentiles of the finite values, or minimum and maximum if those are equal.
 
     >>> percentile_levels(np.arange(1001.0))
@@ -19,7 +19,7 @@ def percentile_levels(values: np.ndarray, low: float = LOW, high: float = HIGH) 
     values = values.ravel() if finite.all() else values[finite]
     if not values.size:
         return 0.0, 0.0
-    bottom, top = (float(value) for value in np.percentile(values, (low, high)))
+    bottom, top = (float(value) for value in np.percentile(values, (LOW, HIGH)))
     return (bottom, top) if top > bottom else (float(values.min()), float(values.max()))
 
 

@@ -123,7 +123,7 @@ def _as_they_come(
         yield from (future.result() for future in done)
 
 
-def inline_tools(progress: Progress = no_progress, threads: int | None = None, device: str = "cpu") -> Tools:
+def inline_tools(progress: Progress = no_progress, threads: int | None = None) -> Tools:
     """Tools that run everything in this process."""
     count = threads or cores()
-    return Tools(thread_map(count), None, 1, count, device, progress)
+    return Tools(thread_map(count), None, 1, count, "cpu", progress)

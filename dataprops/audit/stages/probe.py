@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-from typing import Any
 
 import numpy as np
 import pandas as pd
@@ -11,6 +10,7 @@ import torch
 
 from dataprops.audit import background, feature_space, since
 from dataprops.audit.pictures import Pictures
+from dataprops.audit.probed import codes_of, grouped_by
 from dataprops.audit.records import Probed
 from dataprops.audit.workspace import Run
 from dataprops.findings.second_opinion import Witness, most_alike
@@ -108,11 +108,6 @@ def _descriptions(run: Run, image: np.ndarray, x: torch.Tensor) -> list[torch.Te
     return [torch.cat(edges), descriptors.tones(x), descriptors.textures(x)]
 
 
-def grouped_by(part: pd.DataFrame) -> str:
-    """How folds are grouped, besides copies."""
-    return "group" if part["group"].notna().any() else "image"
-
-
 def near_alike(neighbours: pd.DataFrame, features: int, listed: pd.DataFrame) -> pd.DataFrame:
     """Pairs (a, b, distance) that folds keep together: the listed ones, and unusually close neighbours.
 
@@ -162,10 +157,3 @@ def _chosen(images: pd.DataFrame, leak_group: np.ndarray, numeric: bool, seed: i
             y = images["y"].to_numpy(np.int64)
             drawn = drawn[np.isin(y[drawn], measure.usable_classes(y[drawn], leak_group[drawn]))]
     return drawn, notes
-
-
-def codes_of(images: pd.DataFrame) -> tuple[list[str], Any]:
-    """Class names, and the class index of each image, int64 [n]."""
-    labels = images["label"].astype(str).to_numpy(object)
-    names, y = np.unique(labels, return_inverse=True)
-    return [str(name) for name in names], y.astype(np.int64)

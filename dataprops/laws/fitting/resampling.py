@@ -83,7 +83,6 @@ def interval(
     slopes: int = 1,
     *,
     correlation: bool = False,
-    level: float = LEVEL,
     draws: int = DRAWS,
     seed: int = 0,
 ) -> Intervals:
@@ -115,7 +114,7 @@ def interval(
         return Intervals(back(value), nothing, nothing, f"no interval: {count}, it needs {slopes + 3}")
     error = jackknife_error(scaled, everything)[0]
     error = np.where(error > FLAT * np.abs(value), error, np.nan)
-    tail = (1 + level) / 2
+    tail = (1 + LEVEL) / 2
     if datasets < 2 * slopes + 3:
         half = float(stdtrit(datasets - 1, tail)) * error
         method = f"jackknife over {datasets} datasets, Student's t (too few for a bootstrap)"

@@ -156,8 +156,8 @@ class Width(NamedTuple):
         return self.half * np.exp(self.slope * (within - self.centre))
 
 
-def width_of(predicted: np.ndarray, misses: np.ndarray, source: np.ndarray, level: float = LEVEL) -> Width:
-    """Locally scaled conformal width at this level [1]_, from leave-one-source-out predictions and residuals.
+def width_of(predicted: np.ndarray, misses: np.ndarray, source: np.ndarray) -> Width:
+    """Locally scaled conformal width at `LEVEL` [1]_, from leave-one-source-out predictions and residuals.
 
     The slope of log |residual| on the prediction is fitted by least squares and clipped to `SLOPES`; the scaled residuals then give
     one conformal quantile, every source with the same weight.
@@ -171,10 +171,10 @@ def width_of(predicted: np.ndarray, misses: np.ndarray, source: np.ndarray, leve
     at = np.clip(predicted, least, most) - centre
     x, y = np.stack([np.ones(len(at)), at], axis=1), np.log(np.maximum(np.abs(misses), LEAST_MISS))
     slope = float(np.clip(np.linalg.lstsq(x * weight[:, None], y * weight, rcond=None)[0][1], *SLOPES))
-    return Width(conformal_half(misses / np.exp(slope * at), source, level), slope, centre, least, most)
+    return Width(conformal_half(misses / np.exp(slope * at), source, LEVEL), slope, centre, least, most)
 
 
-def nested_intervals(rows: Rows, level: float = LEVEL) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+def nested_intervals(rows: Rows) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
     """(prediction, residual, half width) of each row, float64 [rows]; no interval uses the row's own source."""
     outer = left_out(rows)
     half = np.empty(len(rows.y))
@@ -182,7 +182,7 @@ def nested_intervals(rows: Rows, level: float = LEVEL) -> tuple[np.ndarray, np.n
         others = rows.source != source
         inner = left_out(rows, others)[others]
         code = np.unique(rows.source[others], return_inverse=True)[1]
-        half[~others] = width_of(rows.y[others] - inner, inner, code, level).at((rows.y - outer)[~others])
+        half[~others] = width_of(rows.y[others] - inner, inner, code).at((rows.y - outer)[~others])
     return rows.y - outer, outer, half
 
 
