@@ -33,7 +33,7 @@ from dataprops.util.normal import Z
 from dataprops.util.numbers import wilson_interval
 
 SAME_SIZE = 0.1  # relative size difference up to which dimensions are compared directly
-# numbers of the same files differ by less between versions of this program (the log loss by up to 4e-5) and machines; an alert needs 0.05
+# numbers of the same files differ by less between versions of this program (log loss: by up to 4e-5) and machines; alerts need 0.05
 SAME_FILES = 1e-4
 ROUNDING = 1e-12  # of fractions
 SMALL_COUNT = 5.0  # Cochran: the chi-square approximation fails for smaller expected counts

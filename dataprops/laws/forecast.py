@@ -22,6 +22,7 @@ import numpy as np
 
 from dataprops.laws.calibrations import Calibration, reason_not_applicable
 from dataprops.laws.fitting.fitted import FittedLaw
+from dataprops.laws.fitting.sources import conformal_half
 from dataprops.laws.paper import PAPER_SAMPLE, penalty_prediction
 from dataprops.laws.prediction import LEVEL, Prediction
 
@@ -44,11 +45,8 @@ def miss_quantile(residuals: Mapping[str, Sequence[float]]) -> tuple[float, floa
     if len(sets) < LEAST:
         return None
     level = min(LEVEL, len(sets) / (len(sets) + 1))
-    misses = np.concatenate(sets)
-    weight = np.concatenate([np.full(len(s), 1 / (len(s) * len(sets))) for s in sets])
-    order = np.argsort(misses)
-    reached = np.cumsum(weight[order]) >= level * (1 + 1 / len(sets)) - 1e-9
-    return float(misses[order][np.argmax(reached)] if reached.any() else misses.max()), level
+    code = np.repeat(np.arange(len(sets)), [len(misses) for misses in sets])
+    return conformal_half(np.concatenate(sets), code, level), level
 
 
 def _interval_words(line: FittedLaw, spread: tuple[float, float] | None) -> tuple[str, str]:
