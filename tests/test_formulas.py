@@ -346,7 +346,7 @@ def test_images_needed_are_one_at_least_and_none_where_the_slope_does_not_help()
 @pytest.mark.parametrize(
     ("value", "low", "high", "told"),
     [
-        (200.0, 100.0, 1e9, "take 200 images of this kind (90 % 100 to 1,000,000,000); the set has 150."),
+        (200.0, 100.0, 1e9, "take 200 images of this kind (90 % 100 to 1,000,000,000); the dataset has 150."),
         (
             150.0,
             100.0,

@@ -258,7 +258,7 @@ def test_the_sentence_tells_what_came_and_when():
     sharper = loss_change(old, audit(sharpness=9e-4))
     assert sharper.significant
     assert "+80 %" in sharper.sentence
-    assert "more than sampling noise; the set has become harder to learn from" in sharper.sentence
+    assert "more than sampling noise; the dataset has become harder to learn from" in sharper.sentence
     assert "no more" not in sharper.sentence
     assert "easier" in loss_change(audit(sharpness=9e-4), audit()).sentence
 

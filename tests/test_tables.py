@@ -193,7 +193,7 @@ def test_properties_say_what_they_rest_on() -> None:
         made = tables.properties_table(ESTIMATES, [], summary, {min(n, sample): [1.0, 2.0]}, n, sample, anchors)
         return rows_of(made)[f"label_sharpness.{name}"].note
 
-    assert note("sample", n=90) == "the set has 90 images: M = 90"
+    assert note("sample", n=90) == "the dataset has 90 images: M = 90"
     assert note("sample", n=100) == "se is the standard deviation over draws"
     few = sharpness_summary(np.linspace(0.1, 0.5, 101), sampled=True)
     assert note("all_pairs", few, anchors=101) == "a lower bound: the largest value of the sample"

@@ -127,7 +127,7 @@ def loss_change(previous: Mapping[str, Any] | None, current: Mapping[str, Any]) 
     if m is None:
         return Prediction(
             name,
-            withheld="the audits have no common sample size below the size of both sets at which to compare label sharpness:"
+            withheld="the audits have no common sample size below the size of both datasets at which to compare label sharpness:"
             f" audit before and after with --sample {max(2, min(map(_readable, (previous, current))) // 2)}",
         )
     audits = (previous, current)
@@ -142,7 +142,7 @@ def loss_change(previous: Mapping[str, Any] | None, current: Mapping[str, Any]) 
     significant = low > 0 or high < 0
     noise = "more than sampling noise" if significant else "no more than sampling noise"
     verdict = (
-        f"{noise}; the set has become {'harder' if value > 0 else 'easier'} to learn from" if significant else noise
+        f"{noise}; the dataset has become {'harder' if value > 0 else 'easier'} to learn from" if significant else noise
     )
     return Prediction(
         name,
@@ -205,9 +205,9 @@ def probe_change(
     harder, easier = low - max(expected, 0.0) > 0, high < 2 * min(expected, 0.0)
     verdict = "no more than sampling noise"
     if harder:
-        verdict = "more than sampling noise; the set has become harder to learn, or its labels noisier"
+        verdict = "more than sampling noise; the dataset has become harder to learn, or its labels noisier"
     elif easier:
-        verdict = "more than sampling noise; the set has become easier to learn"
+        verdict = "more than sampling noise; the dataset has become easier to learn"
     elif high < 0:
         verdict = "as expected from more images of the same kind"
     elif low > 0:

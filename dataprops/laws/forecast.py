@@ -347,4 +347,4 @@ def _needed_words(target: float, n: float, value: float, low: float | None, high
         return f"{start} is expected to take {_count(value)} images of this kind {told}."
     if value <= n:
         return f"{start} is expected already: {_count(value)} of the {n:,.0f} images are expected to suffice {told}."
-    return f"{start} is expected to take {_count(value)} images of this kind {told}; the set has {n:,.0f}."
+    return f"{start} is expected to take {_count(value)} images of this kind {told}; the dataset has {n:,.0f}."

@@ -174,7 +174,9 @@ def properties_table(
     bounded = "" if anchors is None else "a lower bound: the largest value of the sample"
     rows.append(("label_sharpness.all_pairs", top.value, nan, n_sharp, 0, 0, top.low, top.high, missing or bounded))
     m = min(sample, n)
-    note = missing or (f"the set has {n} images: M = {m}" if m < sample else "se is the standard deviation over draws")
+    note = missing or (
+        f"the dataset has {n} images: M = {m}" if m < sample else "se is the standard deviation over draws"
+    )
     *smaller, wanted = sorted(draws) or [m]
     for size in (wanted, *smaller):
         values = draws.get(size, [nan, nan])

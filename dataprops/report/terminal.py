@@ -50,7 +50,8 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
         table.add_row("classes", Text(f"{some}, ..." if len(classes) > 6 else some))
     for key in keys_of(s):
         table.add_row(key.name[0].lower() + key.name[1:], Text(f"{key.value}  {key.note}"))
-    others = {name: estimate for name, estimate in s["intrinsic_dimension"].items() if name != "mle"}
+    known = {name: one for name, one in s["intrinsic_dimension"].items() if one["value"] is not None}
+    others = {name: one for name, one in known.items() if name != "mle"}
     if others:
         estimates = (f"{plus_minus(one['value'], one['se'])} ({title_of(name)})" for name, one in others.items())
         table.add_row("dimension, other estimators", "; ".join(estimates))

@@ -129,9 +129,9 @@ def print_comparison(found: dict[str, Any], console: Console) -> None:
         table.add_row(Text(change["title"]), *ends(change), f"{value} ({low} to {high})", told)
     if table.row_count:
         console.print(table)
-    for change in found["changes"]:
-        if change["withheld"]:
-            console.print(Text(f"{change['title']}: withheld, {change['withheld']}"))
+    for reason in dict.fromkeys(change["withheld"] for change in found["changes"] if change["withheld"]):
+        names = ", ".join(change["title"] for change in found["changes"] if change["withheld"] == reason)
+        console.print(Text(f"withheld: {names} ({reason})"))
     if found["class_mix_p"] is not None:
         console.print(Text(f"class mix homogeneous (chi-square): p = {found['class_mix_p']:.2g}"))
 

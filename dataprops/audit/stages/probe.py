@@ -68,7 +68,7 @@ def _train(
     with one_thread():
         x = torch.cat([shrink(pixels) for _, pixels in Pictures(run).blocks(part["image"].to_numpy())])
     own, seed = leak_group[at], run.config.seed
-    with tools.progress("training the probe", 100, "%") as advance, one_thread():
+    with tools.progress("training the reference classifier", 100, "%") as advance, one_thread():
         fitted = measure.fit(x, y, own, numeric=numeric, seed=seed, advance=advance)
         if names is not None:
             _witness(run, fitted, part["image"].to_numpy(np.int64), names, x, own).save(files.witness)
