@@ -6,7 +6,6 @@ keep passwords out of the file.
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import tomllib
@@ -25,6 +24,7 @@ from dataprops.checks.thresholds import load_thresholds
 from dataprops.errors import DatapropsError
 from dataprops.experiment import grid_options
 from dataprops.options import rows
+from dataprops.util.nearest import did_you_mean
 from dataprops.util.toml import text_of, toml_of
 from dataprops.util.validation import Meets, OptionError, check_values, plain_value
 from deployments.channels import CHANNELS
@@ -289,8 +289,7 @@ def _table(file: _File, where: tuple[str, ...], value: Any) -> Mapping[str, Any]
 def _known(file: _File, where: tuple[str, ...], table: Mapping[str, Any], known: Any) -> None:
     for key in table:
         if key not in known:
-            near = difflib.get_close_matches(key, list(known), 1)
-            hint = f"did you mean {near[0]!r}?" if near else f"valid keys: {', '.join(sorted(known))}"
+            hint = did_you_mean(key, known).strip() or f"valid keys: {', '.join(sorted(known))}"
             raise file.wrong((*where, key), f"unknown key {key!r}: {hint}")
 
 
@@ -305,9 +304,9 @@ def _channel(file: _File, name: str, row: dict[str, Any]) -> Channel:
     where = ("channels", name)
     kind = row.pop("kind", None)
     if kind not in CHANNELS:
-        near = difflib.get_close_matches(str(kind), CHANNELS, 1)
-        hint = f" (did you mean {near[0]!r}?)" if near else ""
-        raise file.wrong((*where, "kind"), f"kind must be one of {', '.join(CHANNELS)}, got {kind!r}{hint}")
+        hint = did_you_mean(str(kind), CHANNELS).strip()
+        told = f"kind must be one of {', '.join(CHANNELS)}, got {kind!r}{f': {hint}' if hint else ''}"
+        raise file.wrong((*where, "kind"), told)
     spec = CHANNELS[kind]
     _known(file, where, row, {*spec.wanted, *spec.optional})
     for key in spec.wanted:

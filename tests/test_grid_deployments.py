@@ -60,7 +60,7 @@ def test_an_experiment_of_the_file_becomes_a_deployment_with_plain_parameters(tm
 @pytest.mark.parametrize(
     ("old", "new", "line", "says"),
     [
-        ("sizes = [40]", "sises = [40]", 24, "unknown key 'sises': did you mean 'sizes'?"),
+        ("sizes = [40]", "sises = [40]", 24, "unknown key 'sises': did you mean sizes?"),
         ("sizes = [40]", 'sizes = "few"', 24, "sizes must be FIRST:LAST:STEP"),
         ("sizes = [40]", "sizes = [2]", 24, "each at least 4"),
         ('["tests.tiny_nets:Mlp"]', '["resnet19"]', 21, "unknown model 'resnet19'"),

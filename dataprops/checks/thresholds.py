@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import difflib
 import math
 import tomllib
-from collections.abc import Iterable
 from dataclasses import replace
 from pathlib import Path
 from typing import Annotated, Any, Literal, NamedTuple
@@ -16,6 +14,7 @@ from dataprops.checks.defaults import default_checks
 from dataprops.errors import DatapropsError
 from dataprops.findings.check import SEVERITIES, Check, Quantity
 from dataprops.util.guard import reason_of
+from dataprops.util.nearest import did_you_mean
 from dataprops.util.toml import text_of, toml_of
 from dataprops.util.validation import OptionError, check_values
 
@@ -58,17 +57,12 @@ def load_thresholds(path: str | Path | None = None) -> tuple[Check, ...]:
     return tuple(check for name, check in checks.items() if given.get(name, {}).get("enabled", True))
 
 
-def _near(name: str, names: Iterable[str]) -> str:
-    close = difflib.get_close_matches(name, list(names), 1, cutoff=0.5)
-    return f" (did you mean {close[0]!r}?)" if close else f" (valid: {', '.join(names)})"
-
-
 def _near_check(name: str, defaults: dict[str, Check]) -> str:
     """Suggest the intended check, by name or by measure."""
     by_measure = {check.measure: name for name, check in reversed(defaults.items())}
     if name in by_measure:
-        return f" (did you mean {by_measure[name]!r}? {name!r} is its measure)"
-    return _near(name, defaults)
+        return f"did you mean {by_measure[name]}? {name!r} is its measure"
+    return did_you_mean(name, defaults).strip() or f"valid: {', '.join(defaults)}"
 
 
 def _user_table(path: Path, defaults: dict[str, Check]) -> dict[str, dict[str, Any]]:
@@ -86,7 +80,7 @@ def _user_table(path: Path, defaults: dict[str, Check]) -> dict[str, dict[str, A
                 f"{path}: {name} is outside a check's table: put it below a header such as [conflicts]"
             )
         if name not in defaults:
-            raise DatapropsError(f"{path}: unknown check {name!r}{_near_check(name, defaults)}")
+            raise DatapropsError(f"{path}: unknown check {name!r}: {_near_check(name, defaults)}")
         if not isinstance(keys, dict):
             raise DatapropsError(f"{path}: {name} must be a table: write [{name}] with its keys below")
         try:
@@ -94,7 +88,11 @@ def _user_table(path: Path, defaults: dict[str, Check]) -> dict[str, dict[str, A
         except OptionError as error:
             key, value = error.option, keys[error.option]
             if not error.expected:
-                raise DatapropsError(f"{path}: [{name}] has an unknown key {key!r}{_near(key, KEYS)}") from None
-            hint = _near(str(value), SEVERITIES) if key == "severity" else ""
-            raise DatapropsError(f"{path}: [{name}] {key} = {value!r}, expected {error.expected}{hint}") from None
+                raise DatapropsError(
+                    f"{path}: [{name}] has an unknown key {key!r}: {did_you_mean(key, KEYS)}valid: {', '.join(KEYS)}"
+                ) from None
+            hint = did_you_mean(str(value), SEVERITIES).strip() if key == "severity" else ""
+            raise DatapropsError(
+                f"{path}: [{name}] {key} = {value!r}, expected {error.expected}{f': {hint}' if hint else ''}"
+            ) from None
     return given
