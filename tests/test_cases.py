@@ -32,6 +32,7 @@ from dataprops.sources.masks import find_masks
 from dataprops.sources.patients import group_of
 from dataprops.sources.structure import infer
 from dataprops.util.tools import inline_tools
+from tests.make_images import encoded
 
 SIDE = 12
 
@@ -41,12 +42,6 @@ def picture(seed: int, bright: bool = True) -> np.ndarray:
     pixels = np.random.default_rng(seed).integers(0, 256 if bright else 64, (SIDE, SIDE)).astype(np.uint8)
     pixels[0, :2] = 0, 255
     return pixels
-
-
-def encoded(pixels: np.ndarray, kind: str = "PNG") -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, kind)
-    return out.getvalue()
 
 
 def put(root: Path, *names: str, kind: str = "PNG", first: int = 0) -> Path:

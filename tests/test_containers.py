@@ -25,7 +25,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from dataprops.audit import audit
 from dataprops.audit.config import AuditConfig
@@ -40,20 +39,14 @@ from dataprops.util.budget import bounded
 from dataprops.util.cache import Cache
 from dataprops.util.tools import inline_tools
 from tests import make_paper
-from tests.make_images import SIZE, noise, random_folder, save
+from tests.make_images import SIZE, encoded, noise, random_folder, save
 
 QUICK = {"size": SIZE, "k": 5, "draws": 2, "estimators": ("mle",), "probe": False}
 
 
-def png(pixels: np.ndarray) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "PNG")
-    return out.getvalue()
-
-
 def pngs(n: int, seed: int = 0) -> list[bytes]:
     rng = np.random.default_rng(seed)
-    return [png(noise(rng)) for _ in range(n)]
+    return [encoded(noise(rng)) for _ in range(n)]
 
 
 def add(archive: tarfile.TarFile, name: str, data: bytes) -> None:
@@ -172,7 +165,7 @@ def test_what_has_no_random_access_is_read_in_few_passes(name: str, tmp_path: Pa
     images = rng.integers(0, 256, (300, SIZE, SIZE)).astype(np.uint8)
     if name.endswith("gz"):
         order = rng.permutation(300)
-        tar_of(tmp_path / name, {f"{'ab'[i % 2]}/{i:03d}.png": png(images[i]) for i in order}, "w:gz")
+        tar_of(tmp_path / name, {f"{'ab'[i % 2]}/{i:03d}.png": encoded(images[i]) for i in order}, "w:gz")
     else:
         np.savez_compressed(tmp_path / name, images=images, labels=np.arange(300) % 2)
     passes = []
@@ -331,7 +324,7 @@ def test_parquet_of_plain_bytes_and_rows_without_an_image(tmp_path: Path) -> Non
     assert source.read("x.parquet/2") == data[2]
     with pytest.raises(OSError, match="no image"):
         source.read("x.parquet/1")
-    with pytest.raises(DatapropsError, match=r"no column 'z' \(it has png, y\)"):
+    with pytest.raises(DatapropsError, match=r"no column 'z' \(it has encoded, y\)"):
         open_source(str(tmp_path / "x.parquet"), SourceOptions(label_column="z")).scan()
 
 
@@ -545,7 +538,7 @@ EVIL = ["../../evil.png", "/abs/evil.png", "a/../../evil\n.png", "C:/evil.png", 
 @pytest.mark.parametrize("name", ["slip.zip", "slip.tar", "slip.tar.gz"])
 def test_members_that_would_leave_the_folder_are_refused_and_shown_escaped(name: str, plain, tmp_path: Path) -> None:
     files, _ = plain
-    data = png(np.zeros((4, 4), np.uint8))
+    data = encoded(np.zeros((4, 4), np.uint8))
     place = _made(tmp_path / "deep" / "er")
     path = PACKERS[name.replace("slip", "set")](place / name, {**files, **dict.fromkeys(EVIL, data)})
     before = {p: p.stat().st_mtime_ns for p in tmp_path.rglob("*")}
@@ -769,7 +762,7 @@ def test_texts_that_share_their_beginnings_are_read_and_counted_as_they_are_read
 @pytest.mark.parametrize("form", ["plain", "struct", "list"])
 def test_one_picture_in_a_thousand_rows_of_parquet_takes_the_memory_of_one(form: str, tmp_path: Path) -> None:
     file, png = tmp_path / "x.parquet", pngs(1)[0] + bytes(500_000)
-    struct = {"bytes": png, "path": None}
+    struct = {"bytes": encoded, "path": None}
     column = {"plain": [png] * 999, "struct": [struct] * 999, "list": [[struct]] * 999}[form]
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     types = {"plain": pa.binary(), "struct": kind, "list": pa.list_(kind)}

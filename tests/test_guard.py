@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import errno
-import io
 import os
 import struct
 import zipfile
@@ -15,7 +14,6 @@ import pandas as pd
 import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
-from PIL import Image
 
 from dataprops import sources
 from dataprops.audit.composition import audit
@@ -25,15 +23,9 @@ from dataprops.sources import nifti, open_source, volumes
 from dataprops.store import decoding, hashing
 from dataprops.util import guard
 from tests.make_dicoms import dicom_bytes
-from tests.make_images import random_folder
+from tests.make_images import encoded, random_folder
 
 CT = dicom_bytes(np.arange(64, dtype=np.uint16).reshape(8, 8))
-
-
-def png_bytes(pixels: np.ndarray) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "PNG")
-    return out.getvalue()
 
 
 class PanicException(BaseException):
@@ -66,7 +58,7 @@ def test_a_decoder_that_fails_gives_a_reason_and_quotes_nothing(fault, monkeypat
     assert "No tag" not in reason
     monkeypatch.setattr("dataprops.imaging.decode.Image.open", raising(fault))
     with pytest.raises(decode.UnreadableImage):
-        decode.decode(png_bytes(np.zeros((4, 4), np.uint8)))
+        decode.decode(encoded(np.zeros((4, 4), np.uint8)))
 
 
 WORDS = {
@@ -203,9 +195,7 @@ def zip_that_claims(path: Path, packed: int) -> None:
     """An archive whose directory says that its second member has so many packed bytes."""
     with zipfile.ZipFile(path, "w") as archive:
         for name in ("a/0.png", "b/1.png"):
-            archive.writestr(
-                name, png_bytes(np.random.default_rng(len(name)).integers(0, 255, (9, 9)).astype(np.uint8))
-            )
+            archive.writestr(name, encoded(np.random.default_rng(len(name)).integers(0, 255, (9, 9)).astype(np.uint8)))
     data = bytearray(path.read_bytes())
     entry = data.rfind(b"PK\x01\x02")
     name_length = struct.unpack_from("<H", data, entry + 28)[0]
@@ -240,7 +230,7 @@ def test_an_array_with_a_broken_header_is_refused_by_name(tmp_path):
 def test_a_path_that_is_not_utf8_costs_no_other_row(manifest, tmp_path):
     paths = [b"cat.png", b"caf\xe9.png"]
     texts = pa.array(paths, pa.binary()).cast(pa.string(), safe=False)
-    pictures = [png_bytes(np.full((5, 5), value, np.uint8)) for value in (10, 200)]
+    pictures = [encoded(np.full((5, 5), value, np.uint8)) for value in (10, 200)]
     if manifest:
         for path, picture in zip(paths, pictures, strict=True):
             (tmp_path / os.fsdecode(path)).write_bytes(picture)

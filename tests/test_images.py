@@ -34,6 +34,7 @@ from dataprops.imaging.decode import (
 )
 from dataprops.sources import open_source
 from dataprops.store.hashing import fingerprint_batch
+from tests.make_images import encoded
 
 RANDOM = np.random.default_rng(7)
 GREY = RANDOM.integers(0, 256, (5, 7), np.uint8)
@@ -41,12 +42,6 @@ COLOUR = RANDOM.integers(0, 256, (5, 7, 3), np.uint8)
 ALPHA = RANDOM.integers(0, 256, (5, 7), np.uint8)
 WIDE = RANDOM.integers(0, 65536, (5, 7), np.uint16)
 FLOATS = RANDOM.random((5, 7), np.float32)
-
-
-def encoded(image: Image.Image, kind: str = "PNG", **options) -> bytes:
-    out = io.BytesIO()
-    image.save(out, kind, **options)
-    return out.getvalue()
 
 
 def raw(pixels: np.ndarray) -> RawImage:

@@ -34,16 +34,10 @@ from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import decode
 from dataprops.sources import SOURCES, SourceOptions, open_source
 from dataprops.util.tools import inline_tools
-from tests.make_images import random_folder
+from tests.make_images import encoded, random_folder
 
 Row = tuple[str, str, str, bytes, np.ndarray]  # split, class, patient, PNG, pixels
 PATTERN = r"/p(\d+)_\d+\.(?:png|npy)"
-
-
-def png(pixels: np.ndarray) -> bytes:
-    out = io.BytesIO()
-    Image.fromarray(pixels).save(out, "PNG")
-    return out.getvalue()
 
 
 def name_of(number: int, row: Row) -> str:
@@ -290,7 +284,7 @@ def test_a_set_is_the_same_in_every_container_and_table(
         grey = rng.integers(0, 256, (7, 7), np.uint8)
         split = ("train", "test")[number % 2] if number < 4 else str(rng.choice(["train", "test"]))
         label = names[number // 2 % 2] if number < 4 else str(rng.choice(names))
-        rows.append((split, label, str(rng.integers(1, 5)), png(grey), grey))
+        rows.append((split, label, str(rng.integers(1, 5)), encoded(grey), grey))
     root = tmp_path_factory.mktemp("forms")
     wanted = {patients: told(folder(rows, root / "plain"), patients) for patients in (True, False)}
     assert [row[1:] for row in wanted[True]] == [
