@@ -13,7 +13,8 @@ from dataprops.report.plots import new_figure
 from dataprops.report.standing import Place
 from dataprops.report.store_page import _plots, names_beside, render_store
 from dataprops.util.tools import inline_tools, no_progress
-from tasks.progress import SILENCE, Teller
+from tasks import progress
+from tasks.progress import Teller
 from tests.make_images import SIZE, random_folder, save
 
 
@@ -75,11 +76,12 @@ def test_names_in_a_plot_cover_neither_each_other_nor_other_points():
     assert [text.get_text() for text in axes.texts] == [name for name, _, _ in close]
 
 
-def test_nothing_is_silent_for_long():
+def test_nothing_is_silent_for_long(monkeypatch):
+    monkeypatch.setattr(progress, "SILENCE", 0.2)
     out = io.StringIO()
-    with Teller(Console(file=out, width=80), lambda: f"measuring: {time.monotonic()} of 9 images") as progress:
-        time.sleep(3 * SILENCE + 0.6)
-        with progress("counting", 3, "images") as advance:
+    with Teller(Console(file=out, width=80), lambda: f"measuring: {time.monotonic()} of 9 images") as count:
+        time.sleep(1.0)
+        with count("counting", 3, "images") as advance:
             advance(3)
     starting, measuring, counting = out.getvalue().splitlines()  # a log has one line of each
     assert starting == "starting" and measuring.startswith("measuring: ")
