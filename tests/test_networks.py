@@ -124,7 +124,7 @@ def test_the_risk_of_an_attack_is_a_rank_among_the_sets_that_ship(value, easier)
     assert told["easier_than"] == (len(means) if easier is None else easier)
     assert told["share"] == told["easier_than"] / len(means)
     assert told["penalty"] == value
-    assert f"than those of {told['easier_than']} of the {len(means)} sets of the calibration" in told["sentence"]
+    assert f"than those of {told['easier_than']} of the {len(means)} datasets of the calibration" in told["sentence"]
     least = attack_risk(probe(), penalty(float(means.min())))
     assert least is not None and least["easier_than"] == 0  # one as easy to attack is not harder to attack
     middle = attack_risk(probe(), penalty(float(np.median(means)) + 1e-9))
