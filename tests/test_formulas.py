@@ -90,12 +90,18 @@ def test_a_curve_has_the_sizes_at_which_each_fold_trains_on_eight_images_of_all_
     assert not measure._lacks(np.arange(200) % 2, np.ones(200, bool), np.arange(200) // 2 % 3)
 
 
+def fitted(**known: Any) -> Any:
+    """What the probe's results are made of, as far as they use it."""
+    return measure.Fitted(**dict.fromkeys(measure.Fitted._fields) | known)  # type: ignore[arg-type]
+
+
 def test_errors_margins_and_confusion_are_those_of_the_largest_size() -> None:
     y, group, folds = np.array([0, 0, 1, 1]), np.array([0, 1, 2, 2]), np.array([0, 1, 0, 1])
     small = np.array([[0.5, 0.5]] * 4)
     large = np.array([[0.75, 0.25], [0.25, 0.75], [0.5, 0.5], [0.125, 0.875]])
     weights = np.array([[1, 1, 1]])
-    found = measure._of_classes([10, 20], [small, large], y, group, folds, weights, 1.0)
+    images = {"y": y, "leak_group": group, "folds": folds}
+    found = measure._of_classes(fitted(sizes=[10, 20], probabilities=[small, large], **images), weights, 1.0)
     assert found.confusion is not None
     assert found.confusion.tolist() == [[1, 1], [1, 1]]
     assert tuple(found.error) == (0.5, 0.5, 0.5)
@@ -104,7 +110,7 @@ def test_errors_margins_and_confusion_are_those_of_the_largest_size() -> None:
         (20, 0.5, pytest.approx(-np.log([0.75, 0.25, 0.5, 0.875]).mean())),
     ]
     assert found.hardness.tolist() == [-0.5, 0.5, 0, -0.75]
-    right = measure._of_classes([20], [large[[0, 0, 3, 3]]], y, group, folds, weights, 1.0)
+    right = measure._of_classes(fitted(sizes=[20], probabilities=[large[[0, 0, 3, 3]]], **images), weights, 1.0)
     assert tuple(right.error) == (0, 0, pytest.approx(1 - 0.025 ** (1 / 3)))
     reason = "the reference classifier makes {}; measuring the gain from more images requires 10"
     assert (right.curve[0].error, right.losses[0]) == (0, -np.log(0.75))
@@ -129,7 +135,8 @@ def test_gains_are_widened_for_the_images_trained_on_and_for_no_curve_being_a_po
 
 def test_squared_errors_of_numbers_are_in_their_variance() -> None:
     target, scores = np.array([[1.0], [-1.0], [0.0]]), [np.zeros((3, 1)), np.array([[0.5], [-1.0], [1.0]])]
-    found = measure._of_numbers([5, 9], scores, target, np.arange(3), np.array([0, 1, 1]), np.eye(3, dtype=int), 1.0)
+    images = {"leak_group": np.arange(3), "folds": np.array([0, 1, 1])}
+    found = measure._of_numbers(fitted(sizes=[5, 9], scores=scores, target=target, **images), np.eye(3, dtype=int), 1.0)
     assert [tuple(point)[:2] for point in found.curve] == [(5, pytest.approx(2 / 3)), (9, pytest.approx(1.25 / 3))]
     assert found.hardness.tolist() == [0.5, 0, 1]
     assert found.error.value == pytest.approx(1.25 / 3)
