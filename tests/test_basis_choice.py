@@ -201,7 +201,7 @@ def test_the_width_of_the_least_work_is_chosen(n, place, kept, looked, coordinat
     bounds = np.ones((10, 10))
     bounds.ravel()[:kept] = 0.5
     replaced = {
-        "factors": lambda features: [4, 1],
+        "factors": lambda features: [4, 2, 1],
         "pool": lambda rows, norm, factor: SimpleNamespace(codes=factor),
         "within_reach": lambda others, norm, at: seen.update(place=at) or np.full((10, 10), 0.5),
         "_picture_bounds": lambda picture: bounds,
@@ -220,7 +220,7 @@ def test_the_width_of_the_least_work_is_chosen(n, place, kept, looked, coordinat
         assert basis is None
     else:
         assert basis is not None and len(basis.axis) == coordinates
-        assert basis.levels == (coordinates, {4: kept / 100}, 64)
+        assert basis.levels == (coordinates, {4: kept / 100, 2: kept / 100}, 64)
     monkeypatch.setattr(basis_choice, "make_basis", lambda *_: (None, None))
     assert basis_choice.choose_basis(others, np.zeros(40), others, np.zeros(40), 32, n) is None
 

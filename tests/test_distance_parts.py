@@ -197,7 +197,7 @@ def test_a_checkpoint_that_holds_python_objects_is_not_unpickled(tmp_path, caplo
 
 
 def tile_rows(pixels: np.ndarray, first: int, rng: np.random.Generator, numeric: bool) -> torch_tiles.TorchRows:
-    y = rng.integers(0, 4, len(pixels)) / (2.0 if numeric else 1.0)
+    y = rng.integers(-2, 3, len(pixels)) / (2.0 if numeric else 1.0)
     y[rng.random(len(pixels)) < 0.2] = np.nan
     norm = (pixels.astype(np.int64) ** 2).sum(1)
     number = np.arange(first, first + len(pixels))
@@ -252,7 +252,7 @@ def test_a_tile_of_many_close_pairs_or_of_rows_that_know_nothing_is_folded_whole
     )
     g, rules = torch.from_numpy(a @ a.T).int(), Rules(False, 0.0, False, True)
     d2 = ((a[:, None] - a) ** 2).sum(-1)
-    for least in (1, 33, 34):  # pairs of which each is within reach of its row: 32 of 1,024 are the limit
+    for least in (1, 32, 33):  # pairs of which each is within reach of its row: 32 of 1,024 are the limit
         calls.clear()
         reach = np.sort(d2[d2 > 0])[least - 1]
         close = int(((d2 > 0) & (d2 <= reach)).sum())
@@ -262,3 +262,14 @@ def test_a_tile_of_many_close_pairs_or_of_rows_that_know_nothing_is_folded_whole
         assert all(torch.equal(one, g.long()) for one in calls)
     device_tiles.fold(g.clone(), rows, rows, nothing_known(32, 1), None, rules)
     assert len(calls) == 1 + (close > 32)
+
+
+@pytest.mark.parametrize(("norm", "kind"), [(2**29 - 1, torch.int32), (2**29, torch.int64)])
+def test_squared_distances_have_32_bits_where_those_of_opposite_rows_fit(norm, kind):
+    norms = torch.tensor([norm, 1])
+    g = torch.tensor([[norm, 0], [0, 1]], dtype=torch.int32)
+    for sign in (1, -1):
+        wanted = norms[:, None] + norms - 2 * sign * g.long()
+        found = device_tiles._distances(sign * g, norms, norms)
+        assert found.dtype == kind and torch.equal(found.long(), wanted)
+        assert torch.equal(device_tiles._products(found, norms, norms), sign * g.long())

@@ -11,7 +11,7 @@ from dataprops.errors import DatapropsError
 from dataprops.laws.fitting import fit
 from dataprops.laws.fitting.laws import LAWS
 from dataprops.laws.fitting.lines import Design, left_out_residuals
-from dataprops.laws.fitting.resampling import Intervals, interval, mean_of
+from dataprops.laws.fitting.resampling import Intervals, interval, mean_of, pearson
 from dataprops.laws.fitting.table import listed, points_of, read_experiments
 from dataprops.laws.fitting.words import verdict_of
 from dataprops.laws.prediction import student
@@ -193,11 +193,12 @@ def test_forms_and_baselines_are_compared_on_the_rows_that_all_of_them_predict()
 @pytest.mark.parametrize("datasets", [2, 3, 4])
 def test_a_slope_over_means_needs_three_datasets_that_differ(datasets):
     rng = np.random.default_rng(datasets)
-    table = pd.DataFrame({"dataset": np.repeat(list("abcd")[:datasets], 3), "k_f": rng.random(3 * datasets)})
+    table = pd.DataFrame({"dataset": np.repeat(list("abcd")[:datasets], 3), "k_f": 1e-5 * rng.random(3 * datasets)})
     table["penalty_2"] = rng.random(3 * datasets)
     told = fit._slope_and_r(table, "penalty_2")
     assert told["datasets"] == datasets
-    even = fit._slope_and_r(table.assign(k_f=0.5 + 1e-12 * table["k_f"]), "penalty_2")
+    even = fit._slope_and_r(table.assign(k_f=0.5 + 1e-6 * table["k_f"]), "penalty_2")
+    assert fit._slope_and_r(table.assign(k_f=0.0), "penalty_2") == even
     assert even["missing"] == "it needs at least three datasets that differ in sharpness"
     if datasets < 3:
         assert told == even
@@ -217,23 +218,26 @@ def test_families_and_channels_are_told_apart_if_there_are_several(several):
     table["model"] = "net"
     if several:
         table["model"] = ["one", "two"] * 8
-        table.loc[8:, "channels"] = 3.0
+        table.loc[10:, "channels"] = 3.0
     told = fit.fit_laws(table).result["laws"]["robustness"]
     assert told["intercept"] == pytest.approx(np.mean([a["value"] for a in told["intercepts"].values()]))
+    means = table.groupby("dataset")[["k_f", "penalty_2"]].mean().to_numpy().T
+    r = interval(pearson(*means), 8, correlation=True)
+    assert told["pearson_r_interval"] == [r.low[0], r.high[0]]
     assert told["correlation_of"] == "means of 8 datasets" and told["interval"].startswith("bootstrap-t")
     assert list(told["by_attack"]) == ["FGSM, eps 2/255"]
     assert ("by_family" in told, "within_channels" in told) == (several, several)
     if several:
         for name, part in table.groupby("model"):
             assert told["by_family"][name] == fit._slope_and_r(part, "penalty_2")
-        assert {c: row["datasets"] for c, row in told["within_channels"].items()} == {"1": 4, "3": 4}
+        assert {c: row["datasets"] for c, row in told["within_channels"].items()} == {"1": 5, "3": 3}
 
 
 @pytest.mark.parametrize(("above", "low", "high"), [(1, 0.0, None), (7, None, 1.0)])
 def test_a_share_of_rows_above_the_bound_has_an_interval_between_nought_and_one(above, low, high):
     dimension = np.where(np.arange(8) < above, 2.0, 1.0)
     table = pd.DataFrame({"dataset": [f"set{i}" for i in range(8)], "d_data": 1.0, "d_repr_last": dimension})
-    told = fit.fit_laws(table).result["laws"]["bound"]
+    told = fit.fit_laws(table[::-1]).result["laws"]["bound"]
     assert told["violations"] == above / 8 and (told["n"], told["datasets"]) == (8, 8)
     assert told["datasets_with_violations"] == [f"set{i}" for i in range(above)]
     ends = told["violations_interval"]
@@ -286,5 +290,10 @@ def test_a_fitted_line_has_its_slopes_residuals_and_ranges():
     )
     log_n = found.result["baselines"]["robustness"]["log_n"]
     assert log_n == {"rmse": None, "missing": "n_train is missing or constant"}
+    for n in (100, [None, *range(15)]):  # constant, and not known of all
+        again = fit.fit_laws(table.assign(n_train=n)).result["baselines"]["robustness"]["log_n"]
+        assert again == log_n
+    constant = fit.fit_laws(table.assign(k_f=1e-4))
+    assert "robustness" not in constant.lines and "missing" in constant.result["laws"]["robustness"]
     varied = fit.fit_laws(table.assign(n_train=np.arange(10, 26))).result["baselines"]["robustness"]["log_n"]
     assert varied["rmse"] > 0
