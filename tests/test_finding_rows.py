@@ -239,8 +239,8 @@ def test_where_all_images_are_of_one_kind_the_first_row_says_so_and_large_groups
         for copies_found in kinds
     )
     assert rows[0] == usual[0] + (
-        " The images of this dataset are of one kind: 12 % of pairs drawn at random agree as copies do elsewhere. Only pairs that"
-        " stand out from these are reported."
+        " The images of this dataset are of one kind: 12 % of look-alikes agree in fine detail as copies do elsewhere. Only"
+        " pairs that also agree in the brightness of their parts are reported."
     )
     assert usual[0].endswith(
         " and others. So many may also be frames of one scene, or images of one product: look at them before removing any."

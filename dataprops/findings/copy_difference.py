@@ -33,9 +33,9 @@ class Difference(NamedTuple):
         Grey levels (RMS) after alignment and the best linear map of grey levels.
     spread
         Standard deviation of a in the area compared.
-    apart, cells
-        Difference (RMS, grey levels, each at most `MOST_APART`) of the means of cells, in colour unless one of the two is grey, and
-        their own standard deviation in a.
+    apart, half, cells
+        Difference (grey levels) of the means of cells, in colour unless one of the two is grey: RMS, each at most `MOST_APART`, and
+        median; and their own standard deviation in a.
     flat
         Fraction of the flatter image that has the same level as its surroundings: most of a drawing.
     """
@@ -44,6 +44,7 @@ class Difference(NamedTuple):
     rms: np.ndarray
     spread: np.ndarray
     apart: np.ndarray
+    half: np.ndarray
     cells: np.ndarray
     flat: np.ndarray
 
@@ -102,8 +103,11 @@ def _luma(planes: torch.Tensor) -> torch.Tensor:
     return planes[:, 0] if planes.shape[1] == 1 else (planes * torch.tensor(LUMA)[:, None, None]).sum(1)
 
 
-def _cells_apart(a: torch.Tensor, b: torch.Tensor, mask: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:
-    """Difference of the means of cells of planes [m, c, s, s] within masks after the best linear map, and their spread, [m]."""
+def _cells_apart(
+    a: torch.Tensor, b: torch.Tensor, mask: torch.Tensor
+) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    """Difference of the means of cells of planes [m, c, s, s] within masks after the best linear map (capped RMS, median), and their
+    spread, [m]."""
     cell = max(1, a.shape[-1] // CELLS)
     share = torch.nn.functional.avg_pool2d(mask, cell)
     held = (share >= 0.5).float()
@@ -115,12 +119,17 @@ def _cells_apart(a: torch.Tensor, b: torch.Tensor, mask: torch.Tensor) -> tuple[
     a, b = (colours * part + (1 - colours) * _luma(part)[:, None] for part in (a, b))
     # refit to the cells with the smallest residuals, so that writing on one of the two does not affect the map
     _, rest = _after_line(a, b, held)
-    near = torch.where(held > 0, rest, torch.nan).flatten(1).nanquantile(NEAREST, 1)
-    from_a, rest = _after_line(a, b, held * (rest <= near[:, None, None]))
+    from_a, rest = _after_line(a, b, held * (rest <= _quantile(rest, held, NEAREST)[:, None, None]))
     n = held.sum((1, 2)).clamp_min(1)
-    return tuple(  # type: ignore[return-value]
+    apart, cells = (
         ((part * held).sum((1, 2)) / n).sqrt() for part in (rest.clamp(max=MOST_APART) ** 2, (from_a**2).mean(1))
     )
+    return apart, _quantile(rest, held, 0.5).nan_to_num(), cells
+
+
+def _quantile(values: torch.Tensor, held: torch.Tensor, part: float) -> torch.Tensor:
+    """Quantile of values [m, s, s] over the cells `held`, [m]; NaN without any."""
+    return torch.where(held > 0, values, torch.nan).flatten(1).nanquantile(part, 1)
 
 
 def _after_line(a: torch.Tensor, b: torch.Tensor, fitted: torch.Tensor) -> tuple[torch.Tensor, torch.Tensor]:

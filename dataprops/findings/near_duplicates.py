@@ -121,8 +121,8 @@ def find(context: Context) -> Iterator[Row]:
     found = groups(with_words(context.near, context.features))
     alike = context.copies.alike if context.copies else 0.0
     note = (
-        f" The images of this dataset are of one kind: {percent(alike)} of pairs drawn at random agree as copies do elsewhere."
-        " Only pairs that stand out from these are reported."
+        f" The images of this dataset are of one kind: {percent(alike)} of look-alikes agree in fine detail as copies do elsewhere."
+        " Only pairs that also agree in the brightness of their parts are reported."
     )
     for number, group in enumerate(sorted(found, key=lambda group: _weight(group, split, label))):
         yield group.members, group.least, sentence(group, path) + (note if alike and not number else "")

@@ -26,10 +26,10 @@ from dataprops.findings.align import Alignment, align
 from dataprops.findings.candidates import VIEWS, Candidates, candidate_pairs
 from dataprops.findings.copy_difference import compare
 from dataprops.findings.copy_threshold import (
-    ALIKE,
-    FAR_ALIKE,
+    MOST_HALF,
     MOST_THRESHOLD,
     WORTH_CONFIRMING,
+    alike_share,
     chance,
     detail_threshold,
     false_fraction,
@@ -80,7 +80,7 @@ class NearCopies(NamedTuple):
     false_share : float
         Estimated fraction of false pairs.
     alike : float
-        Fraction of pairs drawn at random that agree as copies do in other datasets, if the images are of one kind; else 0.
+        Fraction of the farther neighbours whose detail agrees as that of copies, if the images are of one kind; else 0.
     """
 
     pairs: pd.DataFrame
@@ -158,16 +158,6 @@ def _null(neighbours: pd.DataFrame, first: np.ndarray, place: np.ndarray, seed: 
     return _as_they_are(a[kept], b[kept])
 
 
-def _strangers(neighbours: pd.DataFrame, first: np.ndarray, place: np.ndarray, seed: int) -> Candidates:
-    """Pairs drawn at random that are no neighbours of each other."""
-    count = int(place.max()) + 1
-    near = [place[first[neighbours[name].to_numpy()]] for name in ("image", "neighbour")]
-    drawn = np.random.default_rng(seed).integers(0, count, (2, NULL_PAIRS))
-    keys = [np.minimum(*pair) * count + np.maximum(*pair) for pair in (near, drawn)]
-    a, b = drawn[:, (drawn[0] != drawn[1]) & ~np.isin(keys[1], keys[0])]
-    return _as_they_are(a, b)
-
-
 def _as_they_are(a: np.ndarray, b: np.ndarray) -> Candidates:
     """Pairs in the first view, neither turned nor cropped, of the usual closeness."""
     return Candidates(a, b, np.zeros(len(a), np.int64), np.ones(len(a), np.float32))
@@ -218,27 +208,24 @@ def near_copies(
     fine = blocks if own >= FINE_SIDE / ENLARGED else None
     found = _confirmed(small, fine, distinct, candidates)
     null = _confirmed(small, fine, distinct, _null(neighbours, first, place, seed)).detail
-    alike = 0.0
-    if len(null) and np.mean(null >= MOST_THRESHOLD) > FAR_ALIKE:  # frames of one scene, or images of one kind
-        strangers = _confirmed(small, fine, distinct, _strangers(neighbours, first, place, seed)).detail
-        share = float(np.mean(strangers >= MOST_THRESHOLD)) if len(strangers) else 0.0
-        alike = share if share > ALIKE else 0.0
-    threshold = detail_threshold(null, len(candidates.a), alike > 0)
+    alike = alike_share(null)
+    threshold = detail_threshold(null, len(candidates.a))
     contrast = _contrasts(small)
     contrasting = plain[contrast[plain["a"]] & contrast[plain["b"]]]
-    best = _decide(candidates, found, contrasting, ratio, threshold, ordinary_detail(null, alike > 0))
+    best = _decide(candidates, found, contrasting, ratio, threshold, ordinary_detail(null))
     if near_rms is not None and listed is not None:
         best = _overruled(best, listed, place)
     a, b = distinct[best["a"].to_numpy(np.int64)], distinct[best["b"].to_numpy(np.int64)]
-    distance, rms, spread, apart, cells, flat = compare(blocks, a, b, best)
+    distance, rms, spread, apart, half, cells, flat = compare(blocks, a, b, best)
     same = best["as_it_is"].to_numpy(bool) | (rms <= MOST_RESIDUAL * spread)
     given = best["as_it_is"].to_numpy(bool) & (near_rms is not None)
+    same &= given | (alike == 0) | (half <= MOST_HALF * cells)
     same &= given | (flat < DRAWN) | (apart <= np.minimum(OTHER_TONES, OTHER_PART * cells))
     best, a, b, distance, rms = best[same], a[same], b[same], distance[same], rms[same]
     what = describe(images, a, b, best)
     series = _series(images, a, b, best)
     pairs = _table(a, b, distance, rms, best["detail"].to_numpy(float), what, series)
-    expected = chance(null, threshold, alike > 0) * len(candidates.a)
+    expected = chance(null, threshold) * len(candidates.a)
     share = 0.0 if near_rms is not None or not len(pairs) else min(1.0, expected / len(pairs))
     return NearCopies(pairs, threshold, _shown_rms(near_rms, best, distance, ratio, images, features), share, alike)
 
