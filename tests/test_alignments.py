@@ -546,6 +546,8 @@ def test_copies_reach_the_threshold_and_more_where_more_could_fit() -> None:
     assert decided(detail=0.819, differing=0.016) is False  # two fifths
     assert decided(detail=0.821, differing=0.016)
     assert decided(detail=0.71, differing=0.0149)
+    assert decided(flipped, detail=0.879, differing=0.016) is False  # both: two fifths of what a third leaves
+    assert decided(flipped, detail=0.881, differing=0.016)
 
 
 def test_what_is_near_as_it_is_lies_as_it_is_and_agrees_by_half() -> None:

@@ -296,9 +296,9 @@ def _decide(
     # images with the same frame are close without being copies: unaligned near pairs must also agree in detail
     least = max(NEAR_DETAIL * threshold, ordinary)
     table["as_it_is"] = (table["ratio"] <= ratio) & (table["detail"] >= least) & ~turned & ~moved
-    stricter = np.where(turned | rotated, STRICTER, 0.0)
-    stricter = np.where(table["differing"] > IN_PARTS, STRICTER_IN_PARTS, stricter)
-    least_detail = threshold + stricter * (1 - threshold)
+    left = np.where(turned | rotated, 1 - STRICTER, 1.0)  # of the way from the threshold to 1
+    left *= np.where(table["differing"] > IN_PARTS, 1 - STRICTER_IN_PARTS, 1.0)
+    least_detail = 1 - left * (1 - threshold)
     table = table[(table["detail"] >= least_detail) | table["as_it_is"]]
     # among equally good views, the simplest
     table["rank"] = table["detail"] - 0.002 * table["view"].clip(upper=9)
