@@ -679,13 +679,14 @@ def test_one_drawing_in_two_colours_is_two_and_in_grey_or_darker_is_one() -> Non
         0.8 * red + 20,
         grey,
         written,
+        drawing((20, 20, 20), (150, 150, 150)),  # a grey one, brighter than the red one
     ]
     images = np.stack([red, *others]).astype(np.uint8)
-    b = np.arange(1, 6)
-    best = pd.DataFrame({"view": [0] * 5, "warp": [EYE] * 5})
-    found = copy_difference.compare(blocks_of(images), np.zeros(5, int), b, best)
+    b = np.arange(1, 7)
+    best = pd.DataFrame({"view": [0] * 6, "warp": [EYE] * 6})
+    found = copy_difference.compare(blocks_of(images), np.zeros(6, int), b, best)
     assert (found.flat >= nearcopies.DRAWN).all()
-    assert (found.apart > nearcopies.OTHER_TONES).tolist() == [True, True, False, False, False]
+    assert (found.apart > nearcopies.OTHER_TONES).tolist() == [True, True, False, False, False, True]
 
 
 def test_a_drawing_with_a_large_part_in_a_tone_nearby_is_another() -> None:

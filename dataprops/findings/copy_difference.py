@@ -115,12 +115,15 @@ def _cells_apart(
         torch.nn.functional.avg_pool2d(part * mask[:, None], cell) / share.clamp_min(0.5)[:, None] for part in (a, b)
     )
     hue = torch.stack([((part - part.mean(1, keepdim=True)) ** 2 * held[:, None]).sum((1, 2, 3)) for part in (a, b)])
+    n = held.sum((1, 2)).clamp_min(1)
     colours = (hue.amin(0) > GREY**2 * hue.amax(0)).float()[:, None, None, None]
     a, b = (colours * part + (1 - colours) * _luma(part)[:, None] for part in (a, b))
     # refit to the cells with the smallest residuals, so that writing on one of the two does not affect the map
     _, rest = _after_line(a, b, held)
     from_a, rest = _after_line(a, b, held * (rest <= _quantile(rest, held, NEAREST)[:, None, None]))
-    n = held.sum((1, 2)).clamp_min(1)
+    # a grey copy of a coloured image is as bright: with a map, hearts of any two colours would be copies
+    greyed = (colours[:, :, 0, 0] == 0)[:, 0] & (hue.amax(0) > ONE_LEVEL**2 * n)
+    rest = torch.where(greyed[:, None, None], (a - b).square().mean(1).sqrt(), rest)
     apart, cells = (
         ((part * held).sum((1, 2)) / n).sqrt() for part in (rest.clamp(max=MOST_APART) ** 2, (from_a**2).mean(1))
     )
