@@ -10,9 +10,9 @@ TAIL_SCALE = 0.1  # default scale of the agreement of non-copies, if none was ob
 WORTH_CONFIRMING = 0.4  # minimum agreement on thumbnails
 FALSE_FRACTION = 0.01  # fraction of images that the rule for exact neighbours may report by chance
 NEAR_RATIO = 0.5  # maximum distance relative to that of the k-th neighbour
-# maximum fraction of farther neighbours that agree by the strictest threshold because they are copies; if it is exceeded, the images are
-# of one kind (one product, one scene), and half of a copy's coarse tones must also differ by less than this fraction of their spread,
-# as in 849 of 858 copies planted in six sets and in 2 of 379 pairs of different solar cells
+# maximum fraction of farther neighbours that agree by the strictest threshold because they are copies; if it is exceeded, the images
+# are of one kind (one product, one scene), and half of a copy's coarse tones must also differ by less than this fraction of their
+# spread, as in 849 of 858 copies planted in six sets and in 2 of 379 pairs of different solar cells
 FAR_ALIKE, MOST_HALF = 0.1, 0.05
 
 

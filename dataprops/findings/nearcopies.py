@@ -27,7 +27,6 @@ from dataprops.findings.candidates import VIEWS, Candidates, candidate_pairs
 from dataprops.findings.copy_difference import compare
 from dataprops.findings.copy_threshold import (
     MOST_HALF,
-    MOST_THRESHOLD,
     WORTH_CONFIRMING,
     alike_share,
     chance,
