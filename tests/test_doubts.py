@@ -41,6 +41,11 @@ CASES: dict[str, tuple[list[str], Mapping[str, str | bytes], str]] = {
         {},
         "14 of 14 have 2 images or fewer",
     ),
+    "a patient for each class": (
+        [f"{c}/{c[0]}{n * n}.png" for c in ("ann", "bob", "cid", "eve") for n in range(4)],
+        {"people.csv": table("image,patient_id", *(f"{c}{n * n},P-{c}" for c in "abce" for n in range(4)))},
+        "the 4 classes correspond one to one to patients",
+    ),
     "files called alike": (
         [f"{c}/{name}.png" for c in ("one", "two") for name in ("btc", "eth", "doge", "xmr")],
         {},
