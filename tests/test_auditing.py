@@ -390,6 +390,7 @@ def test_an_overexposed_picture_of_what_lies_on_black_is_told_though_little_of_i
     disc = np.hypot(rows, columns) < 0.3 * SIDE
     pixels = np.where(disc, pictures(90, seed=5) / 1.6, 0)
     pixels[[7, 40]] = pixels[[7, 40]] * 2.6 + 45
+    pixels = pixels.clip(0, 255).astype(np.uint8)
     found = quality._tones(measured(pixels), blocks_of(pixels))
     assert {(fault.image, fault.fault) for fault in found} == {(7, "overexposed"), (40, "overexposed")}
 
@@ -533,7 +534,9 @@ def test_noise_of_each_channel_by_itself_is_told_among_grainy_textures():
 def test_a_range_cut_off_at_both_ends_is_told_of_colours():
     base = (pictures(60, seed=5).astype(float))[..., None] * [1.0, 0.9, 0.7]
     base[3] = (base[3] - base[3].mean()) * 5 + 128
-    assert {(f.image, f.fault) for f in quality._tones(measured(base), lambda ids: iter(()))} == {(3, "clipped_range")}
+    pixels = base.clip(0, 255).astype(np.uint8)
+    found = quality._tones(measured(pixels), lambda ids: iter([(ids, pixels[ids])]))
+    assert {(fault.image, fault.fault) for fault in found} == {(3, "clipped_range")}
 
 
 def test_pure_colours_on_white_are_no_range_cut_off():
@@ -543,7 +546,8 @@ def test_pure_colours_on_white_are_no_range_cut_off():
         one[10:50, 10 : 20 + rng.integers(0, 40)] = rng.choice([0, 60, 200, 255], 3)
     for one in drawings[:4]:
         one[8:56, 8:56] = 0, 0, 200
-    found = quality._tones(measured(drawings), lambda ids: iter(()))
+    drawings = drawings.astype(np.uint8)
+    found = quality._tones(measured(drawings), lambda ids: iter([(ids, drawings[ids])]))
     assert not [fault for fault in found if fault.fault == "clipped_range"]
 
 
@@ -570,7 +574,7 @@ def test_line_drawings_are_not_nearly_blank():
     for one in drawings:
         for row in rng.integers(2, 62, rng.integers(1, 6)):
             one[row, 4:60] = 0
-    assert not quality._tones(measured(drawings), lambda ids: iter(()))
+    assert not quality._tones(measured(drawings), blocks_of(drawings.astype(np.uint8)))
 
 
 def test_a_set_of_wide_spread_has_no_outliers_in_its_tail_and_one_that_is_even_has():

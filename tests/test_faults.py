@@ -6,6 +6,7 @@ import io
 import warnings
 from types import SimpleNamespace
 from typing import Any, cast
+from unittest import mock
 
 import numpy as np
 import pandas as pd
@@ -13,6 +14,7 @@ import pytest
 from PIL import Image
 
 from dataprops.findings import Context, common_faults, detail_lost, image_quality, quality
+from dataprops.findings.tones import Likeness as Likely
 from dataprops.findings.upright import CHANGES, Likeness
 from dataprops.imaging.measures import SIDE, measure_image, quality_of
 
@@ -67,8 +69,10 @@ PLAIN = {
 }
 
 
-def told(first: dict[str, Any] | None = None, shown: np.ndarray | None = None, **of_all: Any) -> dict[str, float]:
-    """Faults of image 0, which looks as `shown`, of a set of sixty that are nearly as `PLAIN`, and their values."""
+def told(
+    first: dict[str, Any] | None = None, like: dict[str, float] | None = None, kind: str = "", **of_all: Any
+) -> dict[str, float]:
+    """Faults of image 0 of a set of sixty that are nearly as `PLAIN`, and their values; it looks so much `like` spoilt copies."""
     rng = np.random.default_rng(1)
     table: dict[str, Any] = {"image": range(N), "pixels": "x", "format": "PNG", "width": 256.0, "height": 256.0}
     for name, value in (PLAIN | {k: v for k, v in of_all.items() if k in PLAIN}).items():
@@ -77,21 +81,21 @@ def told(first: dict[str, Any] | None = None, shown: np.ndarray | None = None, *
     images = pd.DataFrame(table)
     for name, value in (first or {}).items():
         images.loc[0, f"original_{name}" if name in PLAIN else name] = value
-    pixels = np.full((N, 32, 32, 1), 110, np.uint8)
-    if shown is not None:
-        pixels[0, ..., 0] = shown
-    found = [
-        fault
-        for part in (
-            quality._blank,
-            lambda used: quality._tones(used, lambda ids: iter([(ids, pixels[ids])])),
-            quality._sharpness,
-            quality._compression,
-            quality._shape,
-            quality._colour,
-        )
-        for fault in part(images)
-    ]
+    score = {name: np.r_[(like or {}).get(name, -1.0), np.full(N - 1, -1.0)] for name in quality.TONES}
+    kinds = {name: np.full(N, float(name == kind)) for name in quality.TONES}
+    with mock.patch.object(quality.tones, "likeness", return_value=Likely(score, kinds)):
+        found = [
+            fault
+            for part in (
+                quality._blank,
+                lambda used: quality._tones(used, lambda ids: iter(())),
+                quality._sharpness,
+                quality._compression,
+                quality._shape,
+                quality._colour,
+            )
+            for fault in part(images)
+        ]
     assert {fault.image for fault in found} <= {0}, found
     return {fault.fault: round(fault.value, 6) for fault in found}
 
@@ -101,34 +105,18 @@ def test_a_set_as_it_is_has_no_faults() -> None:
     assert told(white=np.linspace(0, 0.4, N)) == {}
 
 
-def test_dark_is_what_has_no_bright_pixel_beside_the_others() -> None:
-    assert told({"high": 78.0, "mean": 30.0}) == {"dark": 78.0}
-    assert told({"high": 78.5, "mean": 30.0, "low": 0}) == {}
-    assert "dark" not in told({"high": 78.0, "mean": 30.0}, high=146.0)  # more than half of the others'
-    assert told({"high": 74.0, "mean": 30.0, "low": 0}, high=150.0) == {"dark": 74.0}
-    # of many brightnesses: at most a third of what all but a tenth have
-    many = np.geomspace(60, 240, N)
-    tenth = float(np.quantile(np.r_[0.0, many[1:]], 0.1))
-    assert told({"high": 0.32 * tenth, "low": 0}, high=many) == {"dark": round(0.32 * tenth, 6)}
-    assert told({"high": 0.34 * tenth, "low": 0}, high=many) == {}
+def test_dark_looks_so_and_has_no_bright_pixel() -> None:
+    dark = {"dark": 0.5}
+    assert told({"high": 78.0}, dark) == {"dark": 78.0}
+    assert told({"high": 78.5}, dark) == told({"high": 78.0}, {"dark": 0.49}) == {}
+    # by day and by night: the set's own tail
+    assert told({"high": 60.0}, dark, high=np.geomspace(60, 240, N)) == {}
 
 
-def test_little_contrast_is_a_span_that_is_small_beside_the_others() -> None:
-    assert told({"low": 100.0, "high": 150.0}) == {"low_contrast": 50.0}
-    assert told({"low": 100.0, "high": 150.5}) == {}
-    assert told({"low": 90.0, "high": 136.0}, low=60.0, high=152.0) == {"low_contrast": 46.0}
-    assert told({"low": 90.0, "high": 138.0}, low=60.0, high=146.0) == {}
-    # a set of several kinds: at most a third of what all but a tenth have
-    spans = np.r_[np.full(30, 120.0), np.full(30, 230.0)]
-    assert told({"low": 90.0, "high": 129.0}, low=0.0, high=spans) == {"low_contrast": 39.0}
-    assert told({"low": 90.0, "high": 131.0}, low=0.0, high=spans) == {}
-    # where contrast varies much: a tenth of the whole range and nothing black
-    widely = np.geomspace(28, 230, N)
-    assert told({"low": 100.0, "high": 124.0, "spread": 4}, low=40.0, high=40 + widely) == {"low_contrast": 24.0}
-    assert told({"low": 100.0, "high": 125.0, "spread": 4}, low=40.0, high=40 + widely) == {}
-    # a dark one with black is dark, one without is grey
-    assert told({"low": 10.0, "high": 40.0, "mean": 20.0}) == {"dark": 40.0}
-    assert set(told({"low": 17.0, "high": 40.0, "mean": 20.0})) == {"dark", "low_contrast"}
+def test_little_contrast_looks_so_and_spans_few_levels() -> None:
+    assert told({"low": 100.0, "high": 150.0}, {"low_contrast": 0.5}) == {"low_contrast": 50.0}
+    assert told({"low": 100.0, "high": 151.0}, {"low_contrast": 0.5}) == {}
+    assert told({"low": 100.0, "high": 150.0}, {"low_contrast": 0.49}) == {}
 
 
 def test_of_little_contrast_and_mostly_of_one_level_shows_next_to_nothing() -> None:
@@ -137,68 +125,40 @@ def test_of_little_contrast_and_mostly_of_one_level_shows_next_to_nothing() -> N
     assert told({"spread": 14.0, "flat": 0.49}, flat=seldom) == {}  # a beach in haze
 
 
-def test_overexposed_is_cut_off_at_white_and_black_nowhere() -> None:
-    washed = {"mean": 150.0, "white": 0.2, "cut_high": 0.1, "low": 60.0, "high": 255.0}
-    assert told(washed) == {"overexposed": 20.0}
-    assert told(washed | {"cut_high": 0.06}) == {"overexposed": 20.0}
-    for less in ({"cut_high": 0.049}, {"mean": 120.0}, {"low": 39.0}):  # paper is white, and not cut off
-        assert told(washed | less) == {}
-    assert told(washed | {"white": 0.0, "low": 40.0}) == {"overexposed": 40.0}  # a channel alone
-    # where some are as light in their darkest parts, twice as much must be cut off
-    pale = np.linspace(5, 60, N)
-    assert told(washed, low=pale) == {"overexposed": 20.0}
-    assert told(washed | {"cut_high": 0.099}, low=pale) == {}
-    # where others stand on white, more of it must be white than of any of them, or nothing be black where they have black
-    on_white = np.linspace(0, 0.4, N)
-    for grounds, found in ((0.1, {"overexposed": 20.0}), (on_white, {})):
-        assert told(washed, white=grounds, low=pale) == found
-    for dim in (washed, washed | {"mean": 100.0}):
-        assert told(dim, white=on_white) == {"overexposed": 20.0}
-        assert told(dim | {"low": 45.0}, white=on_white) == told(dim | {"cut_high": 0.049}, white=on_white) == {}
-    # pale throughout, also beside others on white
-    assert told({"mean": 250.0, "white": 0.7, "low": 140.0}, mean=200.0, white=np.linspace(0.1, 0.7, N)) == {
-        "overexposed": 70.0
-    }
-    assert told({"mean": 235.0, "white": 0.7, "low": 140.0}, mean=210.0, white=np.linspace(0.1, 0.7, N)) == {}
-    # nothing of it is white, or all of it is bright
-    assert told({"mean": 250.0, "white": 0.0, "low": 199.0, "high": 255.0}) == {}
-    assert told({"mean": 250.0, "white": 0.0, "low": 200.0, "high": 255.0}) == {"overexposed": 200.0}
-
-
-def test_white_paper_around_an_object_is_neither_overexposed_nor_clipped() -> None:
-    washed = {"mean": 150.0, "white": 0.2, "cut_high": 0.1, "low": 60.0, "high": 255.0}
-    top = {"cut_high": 0.1, "clipped": 0.1, "white": 0.04}
-    both = {"cut_high": 0.2, "cut_low": 0.2, "white": 0.2}
-    for round_about, levels, alone, ends in (
-        (32, 250, False, False),  # white on all sides
-        (32, 249, True, True),
-        (20, 250, False, True),  # on five eighths of the border
-        (15, 250, True, True),  # a bright place at the border
-    ):
-        paper = np.full((32, 32), 110)
-        paper[:, :round_about] = levels
-        paper[5:27, 2:30] = 110
-        assert bool(told(washed, paper)) == alone, round_about
-        assert bool(told(top, paper)) == alone
-        assert bool(told(both, paper)) == ends
-    assert told(washed | {"low": 100.0}, np.where(paper == 110, 110, 255)) == {"overexposed": 20.0}
-    assert told(washed, np.full((32, 32), 255)) == {"overexposed": 20.0}  # white inside as well
+def test_overexposed_looks_so_and_has_white_but_no_black() -> None:
+    over, washed = {"overexposed": 0.4}, {"mean": 200.0, "white": 0.01, "low": 25.0, "high": 255.0}
+    assert told(washed, over) == told(washed | {"white": 0.0, "cut_high": 0.01}, over) == {"overexposed": 200.0}
+    for less in ({"low": 24.0}, {"white": 0.009}):
+        assert told(washed | less, over) == {}
+    assert told(washed, {"overexposed": 0.39}) == {}
+    # white throughout, where others have black
+    pale = {"mean": 240.0, "low": 200.0, "high": 255.0}
+    assert told(pale) == told(pale, {"low_contrast": 0.9}, "low_contrast") == {"overexposed": 240.0}
+    assert told(pale | {"low": 199.0}) == told(pale, low=120.0) == {}
 
 
 def test_a_range_is_clipped_at_white_alone_or_at_both_ends() -> None:
-    cut = {"cut_high": 0.1, "clipped": 0.02, "high": 255.0}
-    assert told(cut) == {"clipped_range": 10.0}
-    assert told(cut | {"cut_high": 0.01, "clipped": 0.1, "white": 0.04}) == {"clipped_range": 4.0}
-    for less in ({"cut_high": 0.099}, {"clipped": 0.019}):  # paper is white in several levels
-        assert told(cut | less) == {}
-    assert told({"cut_high": 0.06, "cut_low": 0.05}) == {"clipped_range": 6.0}
-    assert told({"cut_high": 0.06, "cut_low": 0.049}) == {}
-    both = {"cut_high": 0.09, "clipped": 0.1, "cut_low": 0.09}
-    few, many = (np.r_[np.full(some, 0.06), np.zeros(N - some)] for some in (12, 13))
-    assert told(both, cut_high=few, clipped=few) == {"clipped_range": 9.0}
-    assert told(both, cut_high=many, clipped=many) == {}  # drawings on white of one level
-    assert told(both, cut_high=many) == {"clipped_range": 9.0}  # a bright ground has several
-    assert told(both | {"cut_low": 0.04}, cut_high=many) == {}  # and it alone is no range cut off
+    assert told({"white": 0.03}, {"clipped_range": 0.4}) == {"clipped_range": 3.0}
+    assert told({"white": 0.029}, {"clipped_range": 0.4}) == told({"white": 0.03}, {"clipped_range": 0.39}) == {}
+    assert told({"cut_high": 0.05}, {"clipped_white": 0.5}) == {"clipped_range": 5.0}
+    assert told({"cut_high": 0.049}, {"clipped_white": 0.5}) == told({"white": 0.05}, {"clipped_white": 0.49}) == {}
+
+
+@pytest.mark.parametrize("fault", ["clipped_range", "clipped_white"])
+def test_where_more_than_a_tenth_look_cut_off_none_is_told(fault: str) -> None:
+    table = pd.DataFrame({f"original_{name}": np.full(N, value) for name, value in (PLAIN | {"white": 0.2}).items()})
+    for many, is_told in ((6, True), (7, False)):
+        score = {name: np.where((np.arange(N) < many) & (name == fault), 0.6, -1.0) for name in quality.TONES}
+        with mock.patch.object(quality.tones, "likeness", return_value=Likely(score, score)):
+            found = quality._tones(table.assign(image=range(N)), lambda ids: iter(()))
+        assert [one.image for one in found] == (list(range(many)) if is_told else [])
+
+
+def test_of_several_faults_of_tone_the_likest_is_told() -> None:
+    all_of_them = dict.fromkeys(quality.TONES, 1.0)
+    spoilt = {"low": 30.0, "high": 70.0, "white": 0.2, "mean": 50.0}
+    names = {kind: set(told(spoilt, all_of_them, kind)) for kind in quality.TONES}
+    assert names == {kind: {kind.replace("clipped_white", "clipped_range")} for kind in quality.TONES}
 
 
 def test_blurred_is_soft_beside_the_others_and_by_itself() -> None:
