@@ -186,7 +186,9 @@ CASES: dict[str, tuple[list[str], Mapping[str, str | bytes], str]] = {
 
 
 def doubts(layout: Layout, root: Path) -> list[dict[str, Any]]:
-    return [told for told in made(layout, root).scan().attrs["decisions"] if told["value"] == IN_DOUBT]
+    told = made(layout, root).scan().attrs["decisions"]
+    assert all(one.keys() == {"what", "value", "why", "option"} for one in told)  # what --json tells of them
+    return [one for one in told if one["value"] == IN_DOUBT]
 
 
 @pytest.mark.parametrize("name", CASES)

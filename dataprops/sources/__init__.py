@@ -137,6 +137,8 @@ class OpenSource(NamedTuple):
             table = settled(table, redacted(self.location), self.options, globbed=self.kind in GLOBBED)
             if self.kind in GUESSED:
                 with_doubts(table, self.options)
+            for decision in table.attrs.get("decisions", ()):
+                decision.pop("columns", None)  # for the doubts alone
             return table
 
     def _unusable(self, error: BaseException) -> DatapropsError:

@@ -65,7 +65,7 @@ def decode(run: Run, tools: Tools) -> Decoded:
     run.files.files.write(images)
     unreadable = int(images["pixels"].isna().sum())
     decisions += _enlarged(images, preprocess.size)
-    told = tuple(decision._asdict() for decision in decisions)
+    told = tuple(decision.row() for decision in decisions)
     tell(told)
     return run.files.decoded.write(Decoded(len(images) - unreadable, unreadable, missing, preprocess, told))
 
