@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 import time
 from datetime import UTC, datetime, timedelta
+from pathlib import Path
 from types import SimpleNamespace
 from uuid import uuid4
 
@@ -26,7 +28,7 @@ from deployments import schedules
 from flows import notifications
 from flows.cli import main
 from flows.operation import Operation
-from tests.make_images import random_folder, save
+from tests.make_images import random_folder
 from tests.make_results import images_table, write_result
 from tests.test_deployments import watcher
 
@@ -44,24 +46,43 @@ def set_clock(monkeypatch, moment: datetime, *modules) -> None:
     monkeypatch.setattr(time, "time", moment.timestamp)
 
 
+def grow(scans: Path, number: int) -> None:
+    """Add images to a folder of them, and a copy of its first."""
+    random_folder(scans, {"cat/more": 2 + number, "dog/more": 3}, seed=number + 1)
+    shutil.copyfile(scans / "cat/000.png", scans / "cat/twin.png")
+
+
+OPTIONS = {"size": 12, "k": 4, "estimators": ("mle",), "draws": 2, "probe": False}
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory) -> list[dict]:
+    """First audits of the set as it grows, by the clock that runs."""
+    scans = tmp_path_factory.mktemp("undisturbed") / "scans"
+    random_folder(scans, {"cat": 16, "dog": 16})
+    found = []
+    for number in range(2):
+        grow(scans, number)
+        found.append(audit(scans, store=str(scans.parent / f"fresh{number}"), **OPTIONS))
+    return found
+
+
 @pytest.mark.parametrize("jumps", [(-2, 1), (2, -3), (10, 0), (0, -10)], ids=str)
-def test_audits_of_a_growing_set_are_those_of_a_clock_that_runs(jumps, tmp_path, monkeypatch):
-    images = random_folder(tmp_path / "scans", {"cat": 16, "dog": 16})
-    store, told = tmp_path / "store", {"size": 12, "k": 4, "estimators": ("mle",), "draws": 2, "probe": False}
-    audit(tmp_path / "scans", store=str(store), **told)
-    for number, years in enumerate(jumps):
+def test_audits_of_a_growing_set_are_those_of_a_clock_that_runs(jumps, undisturbed, tmp_path, monkeypatch):
+    random_folder(tmp_path / "scans", {"cat": 16, "dog": 16})
+    store = tmp_path / "store"
+    audit(tmp_path / "scans", store=str(store), **OPTIONS)
+    for number, (years, fresh) in enumerate(zip(jumps, undisturbed, strict=True)):
         set_clock(monkeypatch, NOW + years * YEAR, workspace)
-        random_folder(tmp_path / "scans", {"cat/more": 2 + number, "dog/more": 3}, seed=number + 1)
-        save(tmp_path / "scans/cat/twin.png", images["cat/000.png"])
-        grown = audit(tmp_path / "scans", store=str(store), **told)
-        fresh = audit(tmp_path / "scans", store=str(tmp_path / f"fresh{number}"), **told)
+        grow(tmp_path / "scans", number)
+        grown = audit(tmp_path / "scans", store=str(store), **OPTIONS)
         assert {name: grown[name] for name in MEASURED} == {name: fresh[name] for name in MEASURED}
         newest = finished_runs(store, "scans")[-1]
         assert newest.name == grown["run_id"]
         for name in TABLES:
             one, two = (
                 pd.read_parquet(folder / f"{name}.parquet").drop(columns=["row", "shard"], errors="ignore")
-                for folder in (newest, finished_runs(tmp_path / f"fresh{number}", "scans")[-1])
+                for folder in (newest, Path(fresh["results"]))
             )
             pd.testing.assert_frame_equal(one, two, check_exact=True, obj=name)
     shown = CliRunner().invoke(main, ["history", "scans", "--store", str(store), "--json"])
