@@ -93,6 +93,8 @@ def _listed(said: Opinions) -> list[int]:
 def measures(context: Context) -> dict[str, float]:
     """Numbers of suspect and wrong labels.
 
+    The interval is of labels that are wrong at random; wrong ones that always have the same other class are mostly not counted.
+
     suspect_label_share: fraction of images whose label the probe considers wrong by a margin of at least `SURE`. With several
     witnesses, among them the reference classifier: wrong_labels, the estimated number, with wrong_labels_low and _high;
     wrong_labels_asked, the number of labels it is estimated from; wrong_label_share_low, the minimum fraction shown
@@ -143,8 +145,8 @@ FINDING = Finding(
             title="few wrong labels",
             sentence=(
                 "About {wrong_labels:.0f} labels seem to be wrong (95 % interval {wrong_labels_low:.0f} to {wrong_labels_high:.0f},"
-                " from {wrong_labels_asked:.0f} labels): look through the suspect labels from the top; each is shown with the more"
-                " likely one."
+                " from {wrong_labels_asked:.0f} labels; labels exchanged between two similar classes are learnt as if right, and most"
+                " are not counted): look through the suspect labels from the top; each is shown with the more likely one."
             ),
             reason=(
                 "the smallest number supported at a likelihood ratio of e^2.5, of e^5 in datasets of more than 1,000 images,"
