@@ -324,7 +324,7 @@ def test_parquet_of_plain_bytes_and_rows_without_an_image(tmp_path: Path) -> Non
     assert source.read("x.parquet/2") == data[2]
     with pytest.raises(OSError, match="no image"):
         source.read("x.parquet/1")
-    with pytest.raises(DatapropsError, match=r"no column 'z' \(it has encoded, y\)"):
+    with pytest.raises(DatapropsError, match=r"no column 'z' \(it has png, y\)"):
         open_source(str(tmp_path / "x.parquet"), SourceOptions(label_column="z")).scan()
 
 
@@ -762,7 +762,7 @@ def test_texts_that_share_their_beginnings_are_read_and_counted_as_they_are_read
 @pytest.mark.parametrize("form", ["plain", "struct", "list"])
 def test_one_picture_in_a_thousand_rows_of_parquet_takes_the_memory_of_one(form: str, tmp_path: Path) -> None:
     file, png = tmp_path / "x.parquet", pngs(1)[0] + bytes(500_000)
-    struct = {"bytes": encoded, "path": None}
+    struct = {"bytes": png, "path": None}
     column = {"plain": [png] * 999, "struct": [struct] * 999, "list": [[struct]] * 999}[form]
     kind = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     types = {"plain": pa.binary(), "struct": kind, "list": pa.list_(kind)}
