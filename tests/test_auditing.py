@@ -919,7 +919,7 @@ def test_labels_that_cannot_be_learnt_raise_no_alarm():
     assert measures(context)["hard_slices"] == 0
 
 
-def test_neighbours_alone_count_no_wrong_labels():
+def test_neighbours_alone_count_no_wrong_labels(monkeypatch):
     """Sets of more images than the classifier takes, and audits without one: what neighbours cannot tell is everywhere."""
     rng = np.random.default_rng(0)
     truth = rng.integers(0, 10, 600)
@@ -929,7 +929,9 @@ def test_neighbours_alone_count_no_wrong_labels():
     alone = Opinions(np.arange(600), list("abcdefghij"), y, joined((near,), y), near)
     both = alone._replace(probe=near)
     for said, told in ((alone, False), (both, True)):
-        context = SimpleNamespace(opinions=said, probe=None, kind="classes")
+        monkeypatch.setattr(second_opinion, "_ask", lambda *_, said=said: said)
+        found = second_opinion.opinions(pd.DataFrame(), pd.DataFrame(), None)
+        context = SimpleNamespace(opinions=found, probe=None, kind="classes")
         assert ("wrong_label_share_low" in suspect_labels.measures(context)) is told
 
 
