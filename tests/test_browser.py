@@ -159,7 +159,7 @@ def test_numbers_equal_the_tables(audited, tab):
     assert keys["Images"] == str(len(audited.images))
     # identical pictures with two labels are conflicts: the sharpness is that of the next
     sharpest = number(properties.loc["label_sharpness.all_pairs", "value"])
-    assert any(text.startswith(f"Label sharpness, all pairs: {sharpest} (") for text in numbers)
+    assert any(text.startswith(f"Label sharpness, all pairs: {sharpest}") for text in numbers)
     counts = audited.findings["kind"].value_counts()
     told = tab.js(
         "[...document.querySelectorAll('.kinds li')].map((li) => [li.id.slice(5), parseInt(li.querySelector('.count').textContent)])"

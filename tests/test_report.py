@@ -464,6 +464,7 @@ def test_the_set_is_ranked_among_the_calibrations_sources_under_like_preprocessi
 def test_each_number_has_a_sentence_of_what_it_means_and_one_of_what_to_do(audited):
     summary, tables, _ = audited
     keys = [key for key in keys_of(summary) if key.name != "Images"]  # explains itself
+    assert [key for key in keys if key.of == "label_sharpness.sample" and "1 / grey level" in key.note]
     assert len(keys) >= 4 and all(key.of in WORDS for key in keys)
     assert [name for name in tables["properties"]["property"] if words_of(name) is None] == []
     for words in WORDS.values():

@@ -77,7 +77,8 @@ def keys_of(summary: Mapping[str, Any]) -> list[Key]:
     note = f"mean ± spread of {sample['draws']} samples of {sample['m']:,}"
     if no_spread(sample):
         missing = s["label_sharpness"].get("note") or "no different labels"  # earlier versions have no note
-        note = missing if sample["mean"] is None else f"maximum over all {sample['m']:,} images, 1 / grey level"
+        whole = f"maximum over all {sample['m']:,} images, 1 / grey level"
+        note = missing if sample["mean"] is None else "; ".join(filter(None, [whole, s["label_sharpness"].get("note")]))
     keys.append(Key("Label sharpness", plus_minus(sample["mean"], sample["std"]), note, "label_sharpness.sample"))
     if not no_spread(sample) or s["label_sharpness"].get("at_least") is not None:  # otherwise the same number
         told = "; ".join(filter(None, ["maximum of this dataset, 1 / grey level", s["label_sharpness"].get("note")]))
