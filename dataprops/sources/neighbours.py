@@ -206,9 +206,11 @@ def _told(name: str, known: Mapping[str, str | None], beside: Companions, option
     label, many = _labels_of_rows(at, found.label)
     if not rows or all(one is None for one in label.values()):
         return None
-    own = ({key: values[row] for key, row in rows.items()} for values in (found.split, group))
+    split, group = ({key: values[row] for key, row in rows.items()} for values in (found.split, group))
     several = found.several or many
-    return Told(name, label, *own, named.absent, several, decisions, frame, used, rows, named.masks, bool(named.rows))
+    return Told(
+        name, label, split, group, named.absent, several, decisions, frame, used, rows, named.masks, bool(named.rows)
+    )
 
 
 def _table(name: str, known: Mapping[str, str | None], beside: Companions) -> Table | None:

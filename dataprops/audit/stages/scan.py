@@ -66,4 +66,5 @@ def scan(run: Run, tools: Tools) -> Scanned:
 def tell(decisions: Iterable[Mapping[str, str]]) -> None:
     """Log the decisions about the dataset, one line each."""
     for decision in decisions:
-        log.info("%s", Decision(**decision).line())
+        told = Decision(decision["what"], decision["value"], decision["why"], decision["option"])
+        log.info("%s", told.line())
