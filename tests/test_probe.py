@@ -891,7 +891,7 @@ def test_the_risk_is_told_against_the_sets_of_the_calibration(planted):
     summary, _, _ = planted
     risk = summary["risk"]
     assert 0 <= risk["easier_than"] <= risk["of"] == 15
-    assert f"those of {risk['easier_than']} of the 15 sets" in risk["sentence"]
+    assert f"those of {risk['easier_than']} of the 15 datasets" in risk["sentence"]
     assert risk["sentence"] in Path(summary["report"]).read_text()
     harder = summary["probe"] | {"log_loss": {"value": 5.0}}
     assert attack_risk(harder, [network_prediction("network_penalty", harder)])["penalty"] > risk["penalty"]

@@ -27,6 +27,7 @@ from dataprops.imaging.formats import is_image
 from dataprops.report.terminal_laws import print_fit
 from dataprops.sources import arrays, lists, published
 from dataprops.sources.account import REPEATED
+from dataprops.sources.companions import Companions
 from dataprops.sources.containers import archives, numpyfiles, pixeltables
 from dataprops.sources.remote import connections, filesystems, readers
 from dataprops.sources.table import SourceOptions, image_table
@@ -186,7 +187,11 @@ def test_lists_that_cannot_be_read_name_nothing(name, data):
             raise data
         return data
 
-    assert lists._named(name, {"0.png": "0.png"}, read) == []
+    assert lists._named(name, Companions(["0.png"], [name], read, SourceOptions())) == []
+
+
+def beside_three(read) -> Companions:
+    return Companions([f"{n}.png" for n in range(3)], ["list_eval_partition.txt"], read, SourceOptions())
 
 
 @pytest.mark.parametrize(
@@ -194,17 +199,17 @@ def test_lists_that_cannot_be_read_name_nothing(name, data):
 )
 def test_numbers_that_are_no_splits_or_of_other_images_split_nothing(text):
     table = image_table([f"{n}.png" for n in range(3)], [None] * 3, [None] * 3, [None] * 3)
-    assert not lists._numbered(table, ["list_eval_partition.txt"], lambda _: text.encode())
+    assert not lists._numbered(table, beside_three(lambda _: text.encode()))
     assert table["split"].isna().all()
 
 
 def test_a_list_of_numbers_that_cannot_be_read_splits_nothing():
-    table = image_table(["0.png"], [None], [None], [None])
+    table = image_table([f"{n}.png" for n in range(3)], [None] * 3, [None] * 3, [None] * 3)
 
     def read(_: str) -> bytes:
         raise OSError(errno.EACCES, "no")
 
-    assert not lists._numbered(table, ["list_eval_partition.txt"], read)
+    assert not lists._numbered(table, beside_three(read))
 
 
 # archives and NumPy's files
