@@ -36,6 +36,15 @@ CASES: dict[str, tuple[list[str], Mapping[str, str | bytes], str]] = {
         {},
         "images name images or splits, not classes",
     ),
+    "masks with names of their own": (
+        [
+            *(f"Scan/i{n}.png" for n in range(6)),
+            *(f"Ground/liver_{n}.png" for n in range(5)),
+            *(f"Segmentation/seg{n}.png" for n in range(4)),
+        ],
+        {},
+        "classes are named as masks: Ground, Segmentation",
+    ),
     "hardly any image of a class": (
         [f"w{chr(97 + c)}/{n}.png" for c in range(14) for n in range(2)],
         {},
@@ -205,6 +214,7 @@ def test_a_reading_against_which_something_speaks_is_in_doubt(tmp_path: Path, na
         [f"{c}/IMG_{n}.png" for c in ("grade_0", "grade_1", "grade_2") for n in range(4)],
         [f"{c:05d}/{n}.png" for c in range(6) for n in range(3)],
         [f"{c}/v_{c}_g{g}_c1/{n}.png" for c in ("Biking", "Diving") for g in (1, 2) for n in range(3)],
+        [f"{c}/face_{c[0]}{n}.png" for c in ("mask", "no_mask") for n in range(4)],
         [f"n{c:08d}/n{c:08d}_{n}.png" for c in (1440764, 2102040) for n in range(3)],
         [f"{s}/{c}/{n}.png" for s in ("train", "test") for c in range(10) for n in range(2)],
         [f"n{c:08d}/{w}_{n}.png" for c in (1440764, 2102040) for w in ("art", "sketch") for n in range(4)],

@@ -22,7 +22,7 @@ from dataprops.sources.levels import PLAIN, few_of
 from dataprops.sources.splitnames import FILLERS, OF_FOLDERS, split_of
 from dataprops.sources.subjects import CLASS_WORDS
 from dataprops.sources.table import SourceOptions, shown
-from dataprops.util.names import stem_of
+from dataprops.util.names import stem_of, word_table
 
 MANY = 12  # more classes than this, half of them with hardly any images, are a sign
 HARDLY = 2  # largest number of images of a class with hardly any
@@ -30,6 +30,9 @@ HALF, MOST = 0.5, 0.8  # fractions of images or of classes
 LEAST = 3  # images, classes or patients; with fewer, a pattern in names may be chance
 EXAMPLES = frozenset(("sample", "example", "demo", "all", "full", "original", "raw", "new", "old", "other", "misc"))
 TO_TELL = frozenset(("pred", "predict", "prediction", "predictions", "inference", "submission"))
+MASKS = frozenset(
+    word_table("mask masks seg segmentation segmentations gt ground truth groundtruth annotation annotations")
+)
 PREFIXES = 20  # largest number of distinct first words of file names that may be classes
 EACH = 0.05  # least fraction of the images for each of them
 DENSE = 4  # an enumeration spans fewer than this many numbers per number present
@@ -188,6 +191,15 @@ def pictures_or_splits(reading: Reading) -> Told | None:
         if PLAIN.fullmatch(name) or (some & FILLERS and some <= plain) or (some and some <= TO_TELL)
     ]
     return ("classes", f"{few_of(names)} name images or splits, not classes", _option(reading)) if names else None
+
+
+def named_as_masks(reading: Reading) -> Told | None:
+    """Class folders named as masks: ``Ground``, ``Segmentation`` beside ``DICOM``. Faces with and without a mask are classes."""
+    words = {name: words_of(name) for name in sorted(reading.classes)}
+    names = [name for name, some in words.items() if some and MASKS.issuperset(some)]
+    if not reading.by_folders or not names or any("mask" in some for name, some in words.items() if name not in names):
+        return None
+    return "classes", f"classes are named as masks: {few_of(names)}", shlex.join(f"--exclude={name}" for name in names)
 
 
 def hardly_any_images(reading: Reading) -> Told | None:
@@ -414,6 +426,7 @@ def archives_beside(reading: Reading) -> Told | None:
 SIGNS: tuple[tuple[Sign, tuple[str, ...]], ...] = (
     (other_kinds, ("layout", "label_pattern", "label")),
     (pictures_or_splits, ("layout", "label_pattern")),
+    (named_as_masks, ("layout", "label_pattern", "exclude")),
     (hardly_any_images, ("layout", "label_pattern")),
     (one_patient_each, ("layout", "label_pattern", "group_pattern")),
     (called_alike, ("layout", "label_pattern", "include")),
