@@ -49,10 +49,8 @@ TONES = {
 LOOK_CUT = 0.1
 # fraction of pixels at white: minimum if the range is clipped at both ends, at white only, and in an overexposed image
 CUT, CLIPPED, ANY_WHITE = 0.03, 0.05, 0.01
-LIFTED, ALL_BRIGHT = (
-    25,
-    200,
-)  # minimum grey level of the darkest pixels of an overexposed image; the same without white pixels
+# minimum grey level of the darkest pixels of an overexposed image; the same without white pixels
+LIFTED, ALL_BRIGHT = 25, 200
 GRAINY, VERY_GRAINY = 7.0, 22.0  # grey levels of noise in the smoothest parts; the same in a grainy dataset
 EVEN = (0.9, 1.5)  # bounds of the noise of the whole image, relative to that
 # grey levels of noise per channel; factor for noise equal in all channels, which may be texture (grass, gravel, fur)

@@ -18,21 +18,16 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dataprops.findings.kernel_ridge import AT_ONCE, BATCH, DOUBTED, drawn, fitted, out_of_fold, squares, width_of
 from dataprops.findings.thumbnails import Blocks, luma, pieces
 from dataprops.util.threads import one_thread
 
-LEAST = 20  # minimum training images
 LEARNT_FROM = 200  # maximum training images
 PIXELS = 32  # rows and columns of an image that are looked at, at most
 ENDS = (3, 24, 56, 200, 232, 253)  # grey levels that bound the ranges
 LITTLE = 0.002  # fraction of the pixels that is added before taking logarithms: two in a thousand
 QUANTILES = (0.01, 0.05, 0.25, 0.5, 0.75, 0.95, 0.99)
 BESIDE = 3  # grey levels around the most frequent one that are ground
-WIDTH = 0.2  # exponent of the Gaussian kernel at the median squared distance
-STRENGTH = 0.1  # ridge penalty
-DOUBTED = 0.1  # fraction excluded from training
-FOLDS = 5
-AT_ONCE, BATCH = 64, 1024  # images described, and scored, per step
 
 
 class Spoilt(NamedTuple):
@@ -124,13 +119,13 @@ def likeness(blocks: Blocks, ids: np.ndarray, seed: int, learnt: np.ndarray, ask
     ids : int64 [n]
     seed : int
     learnt : bool [n]
-        Images that may be used for training. Of fewer than `LEAST` nothing is learnt, and the result is empty.
+        Images that may be used for training. Of fewer than `kernel_ridge.LEAST` nothing is learnt, and the result is empty.
     asked : bool [n]
         Images that are scored, with those used for training; the rest is not read and scores -1.
     """
     rng = np.random.default_rng([seed, 17])
-    known = rng.permutation(np.nonzero(learnt)[0])[:LEARNT_FROM]
-    if len(known) < LEAST:
+    known = drawn(learnt, LEARNT_FROM, rng)
+    if not len(known):
         return Likeness({}, {})
     rows = np.union1d(known, np.nonzero(asked)[0])
     known = np.searchsorted(rows, known)
@@ -221,21 +216,18 @@ def _described(blocks: Blocks, ids: np.ndarray, known: np.ndarray) -> tuple[np.n
 def _scores(plain: np.ndarray, spoilt: np.ndarray, known: np.ndarray) -> np.ndarray:
     """Scores of all images, learnt from the images `known` and their spoilt copies."""
     near, both = _kernel(np.concatenate([plain[known], spoilt]))
-    of, goal = len(known), np.repeat([-1.0, 1.0], len(known))
-    within = near(both)
-    folds, sure, held = np.arange(of) % FOLDS, np.ones(of, bool), np.empty(of)  # they are in random order
+    goal, within = np.repeat([-1.0, 1.0], len(known)), near(both)
 
-    def fitted(train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    def weights(train: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         rows = np.nonzero(np.tile(train, 2))[0]
-        return rows, _fitted(within[np.ix_(rows, rows)], goal[rows])
+        return rows, fitted(within[np.ix_(rows, rows)], goal[rows]).astype(np.float32)
 
-    for _ in range(2):
-        for fold in range(FOLDS):
-            rows, weight = fitted((folds != fold) & sure)
-            test = np.nonzero(folds == fold)[0]
-            held[test] = within[np.ix_(test, rows)] @ weight
-        sure = held < np.quantile(held, 1 - DOUBTED)
-    rows, weight = fitted(sure)
+    def scored(train: np.ndarray, test: np.ndarray) -> np.ndarray:
+        rows, weight = weights(train)
+        return within[np.ix_(test, rows)] @ weight
+
+    held, sure = out_of_fold(len(known), scored, lambda held: held < np.quantile(held, 1 - DOUBTED))
+    rows, weight = weights(sure)
     out = np.concatenate([near(plain[i : i + BATCH])[:, rows] @ weight for i in range(0, len(plain), BATCH)])
     out[known] = held
     return out
@@ -246,7 +238,7 @@ def _kinds(plain: np.ndarray, copies: dict[str, np.ndarray]) -> dict[str, np.nda
     few = [some[: LEARNT_FROM // 2] for some in copies.values()]
     near, all_copies = _kernel(np.concatenate(few))
     goal = np.repeat(np.eye(len(few)), [len(some) for some in few], axis=0)
-    weight = _fitted(near(all_copies), goal)
+    weight = fitted(near(all_copies), goal).astype(np.float32)
     out = np.concatenate([near(plain[i : i + BATCH]) @ weight for i in range(0, len(plain), BATCH)])
     return dict(zip(copies, out.T, strict=True))
 
@@ -256,15 +248,5 @@ def _kernel(learnt: np.ndarray) -> tuple[Callable[[np.ndarray], np.ndarray], np.
     centre, spread = learnt.mean(axis=0), learnt.std(axis=0) + 0.01
     scaled = (learnt - centre) / spread
     few = scaled[:: max(1, len(scaled) // 200)]
-    width = WIDTH / max(float(np.median(_squares(few, few))), 1e-12)
-    return lambda some: np.exp(-width * _squares((some - centre) / spread, scaled)), learnt
-
-
-def _fitted(kernel: np.ndarray, goal: np.ndarray) -> np.ndarray:
-    ridge = kernel.astype(np.float64) + STRENGTH * np.eye(len(kernel))
-    return np.linalg.solve(ridge, goal).astype(np.float32)
-
-
-def _squares(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    both = (one * one).sum(1)[:, None] + (other * other).sum(1) - 2 * one @ other.T
-    return np.maximum(both, 0.0)
+    width = width_of(few)
+    return lambda some: np.exp(-width * squares((some - centre) / spread, scaled)), learnt

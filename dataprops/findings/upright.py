@@ -15,26 +15,21 @@ from typing import NamedTuple
 
 import numpy as np
 
+from dataprops.findings.kernel_ridge import AT_ONCE, BATCH, DOUBTED, drawn, fitted, out_of_fold, squares, width_of
 from dataprops.findings.thumbnails import Blocks, luma, pieces
 from dataprops.util.grid import cell_means, resized
 from dataprops.util.threads import one_thread
 
 SIDE = 32  # pixels
-LEAST = 20  # minimum training images
 LEARNT_FROM = 500  # maximum training images; others are scored by a classifier that has not seen them
 DIRECTIONS, CELLS, COARSE = 8, 4, 8  # edge directions; cells per side of their grid; cells per side of the image's grid
 FAINT = 0.2  # grey levels: mean edge strength of an empty image
-WIDTH = 0.2  # exponent of the Gaussian kernel at the median distance of two images
-STRENGTH = 0.1  # ridge penalty
-DOUBTED = 0.1  # fraction excluded from training: transformed images would support each other
-FOLDS = 5
 ERRORS, TOLD = 0.12, 0.2  # fraction of images: maximum that look transformed; minimum detected if transformed
 COMPANY = 3  # number of similar images that form a kind of their own
 NEARER = 1.1  # ratio of squared distances to `COMPANY` neighbours, as is to transformed, below which an image is among its kind
 # the same where the score is above `CLEAR`; for quarter turns, which unlike the other changes do not negate the score, `NEARER` always
 # holds
 CLEAR, DOUBTFUL = -0.6, 1.25
-AT_ONCE, BATCH = 64, 1024  # images described, and scored, per step
 
 
 class Change(NamedTuple):
@@ -93,8 +88,8 @@ def likeness(
     bound : callable
         Maximum score of an odd image, from all scores; negative.
     """
-    known = np.random.default_rng([seed, 13]).permutation(np.nonzero(learnt)[0])[:LEARNT_FROM]
-    if len(known) < LEAST:
+    known = drawn(learnt, LEARNT_FROM, np.random.default_rng([seed, 13]))
+    if not len(known):
         return {}
     with one_thread():
         edges, coarse = _described(blocks, ids)
@@ -161,33 +156,29 @@ def _flat(*parts: np.ndarray) -> np.ndarray:
     return np.concatenate([part.reshape(len(part), -1) for part in parts], axis=1)
 
 
-def _squares(one: np.ndarray, other: np.ndarray) -> np.ndarray:
-    both = (one * one).sum(1)[:, None] + (other * other).sum(1) - 2 * one @ other.T
-    return np.maximum(both, 0.0)
-
-
 def _judged(plain: np.ndarray, changed: np.ndarray, known: np.ndarray) -> np.ndarray | None:
     """`likeness` scores of all images, trained on the images `known` and their transformed versions; None if too many are
     misjudged."""
     own = plain[known]
-    width = WIDTH / max(float(np.median(_squares(own, own))), 1e-12)
+    width = width_of(own)
 
     def kernel(some: np.ndarray) -> np.ndarray:
-        return np.exp(-width * _squares(some, own)) - np.exp(-width * _squares(some, changed))
+        return np.exp(-width * squares(some, own)) - np.exp(-width * squares(some, changed))
 
     k = kernel(own).astype(np.float64)
-    folds = np.arange(len(known)) % FOLDS  # they are in random order
-    sure = np.ones(len(known), bool)
-    held = np.empty(len(known))
-    for _ in range(2):
-        for fold in range(FOLDS):
-            train, test = (folds != fold) & sure, folds == fold
-            held[test] = k[np.ix_(test, train)] @ _fitted(k[np.ix_(train, train)])
-        sure = held > np.quantile(held, DOUBTED)
+
+    def weights(train: np.ndarray) -> np.ndarray:
+        return fitted(k[np.ix_(train, train)], np.ones(train.sum()))
+
+    held, sure = out_of_fold(
+        len(known),
+        lambda train, test: k[np.ix_(test, train)] @ weights(train),
+        lambda held: held > np.quantile(held, DOUBTED),
+    )
     if (held <= 0).mean() > ERRORS:
         return None
     weight = np.zeros(len(known), np.float32)
-    weight[sure] = _fitted(k[np.ix_(sure, sure)])
+    weight[sure] = weights(sure)
     out = np.concatenate([kernel(plain[i : i + BATCH]) @ weight for i in range(0, len(plain), BATCH)])
     out = out.astype(np.float64)
     out[known] = held
@@ -205,13 +196,9 @@ def _among_their_own(plain: np.ndarray, doubted: np.ndarray, back: np.ndarray, n
     out = np.empty(len(doubted), bool)
     for start in range(0, len(doubted), BATCH):
         some = slice(start, start + BATCH)
-        as_is, changed = (_squares(one, plain) for one in (plain[doubted[some]], back[some]))
+        as_is, changed = (squares(one, plain) for one in (plain[doubted[some]], back[some]))
         for distance in (as_is, changed):
             distance[np.arange(len(distance)), doubted[some]] = np.inf
         at = min(COMPANY, len(plain) - 1) - 1
         out[some] = np.partition(as_is, at, 1)[:, at] < nearer[some] * np.partition(changed, at, 1)[:, at]
     return out
-
-
-def _fitted(kernel: np.ndarray) -> np.ndarray:
-    return np.linalg.solve(kernel + STRENGTH * np.eye(len(kernel)), np.ones(len(kernel)))

@@ -103,16 +103,20 @@ def _minimum(loss: _CrossEntropy, x: np.ndarray, free: slice, curvature: np.ndar
     return x
 
 
-def _fitted(loss: _CrossEntropy, x: np.ndarray, curvature: np.ndarray | None = None) -> np.ndarray:
-    """Minimum with the temperature within `TEMPERATURES`; the loss is convex, so a minimum outside means one at the end."""
-    x = _minimum(loss, x, slice(0, None), curvature)
+def _fitted(loss: _CrossEntropy, x: np.ndarray | None = None, curvature: np.ndarray | None = None) -> np.ndarray:
+    """Minimum with the temperature within `TEMPERATURES`; the loss is convex, so a minimum outside means one at the end.
+
+    The search starts at x, by default without offsets.
+    """
+    start = np.concatenate([[2.0], np.zeros(loss.scores.shape[1])]) if x is None else x
+    x = _minimum(loss, start, slice(0, None), curvature)
     inside = np.clip(x[0], *TEMPERATURES)
     return x if inside == x[0] else _minimum(loss, np.concatenate([[inside], x[1:]]), slice(1, None), None)
 
 
 def fit_scaling(scores: np.ndarray, y: np.ndarray) -> Scaling:
     """Fit temperature (>= 0) and offsets to scores float64 [n, classes] and classes int64 [n]."""
-    x = _fitted(_CrossEntropy(scores, y), np.concatenate([[2.0], np.zeros(scores.shape[1])]))
+    x = _fitted(_CrossEntropy(scores, y))
     return Scaling(float(x[0]), x[1:])
 
 
@@ -122,7 +126,7 @@ def fold_scalings(scores: np.ndarray, y: np.ndarray, folds: np.ndarray) -> list[
     Searched from the fit to all scores with its curvature, which is nearly that of each fold's loss.
     """
     every = _CrossEntropy(scores, y)
-    start = _fitted(every, np.concatenate([[2.0], np.zeros(scores.shape[1])]))
+    start = _fitted(every)
     curvature = every.curvature(every.at(start)[1])
     found = [
         _fitted(_CrossEntropy(scores[kept], y[kept]), start, curvature)
