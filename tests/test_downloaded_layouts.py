@@ -499,6 +499,13 @@ def test_files_of_matlab_of_one_image_each_are_told_with_the_way_out(tmp_path: P
         ([f"{i}.jpg" for i in range(40)], None),
         ([f"{'cat' if i % 2 else 'dog'}.{i}.jpg" for i in range(40)], None),
         ([f"n{1440764 + i // 4}/n{1440764 + i // 4}_{i}.JPEG" for i in range(40)], None),
+        ([f"{i // 4:05d}/{i // 4:05d}_{i % 4 // 2:05d}_{i % 2:05d}.png" for i in range(40)], 20),  # class, track, frame
+        ([f"Mass-Training_P_{i // 4:05d}_LEFT_CC_{i % 4}/1-{i}.dcm" for i in range(40)], 10),
+        ([f"{i // 20}/{i % 20:05d}.png" for i in range(40)], None),  # numbered afresh in each folder
+        ([f"{i // 20}/IMG_201910{1 + i // 2:02d}_{94613 + i}.jpg" for i in range(40)], None),
+        ([f"{i % 2}/scan_2019-{1 + i // 4:02d}-{11 + i % 4}_{i:04d}.png" for i in range(40)], None),
+        ([f"a/{i // 2}_{('left', 'right')[i % 2]}.jpg" for i in range(40)], 20),
+        ([f"a/PPMI_{3102 + i // 4}_MR_br_raw_20110722{100000 + i // 2:06d}_{i}.dcm" for i in range(40)], 10),
     ],
 )
 def test_beginnings_of_names_that_name_groups_are_proposed(names: list[str], groups: int | None) -> None:

@@ -37,21 +37,23 @@ PATTERNS = (
     r"(?i)/?((?:patient|person|subject|subj|sub|case|pat|pid|participant)[-_ ]?[0-9]+)",
     # id formats of large studies (TCGA, ADNI, MIMIC), and P001
     r"((?<![A-Z])TCGA-[A-Z0-9]{2}-[A-Z0-9]{4}|(?<![0-9])[0-9]{3}_S_[0-9]{4}(?![0-9])|(?<![a-z0-9])p1[0-9]{7}(?![0-9]))",
-    r"(?:^|[/_-])(P[0-9]{2,})(?=[/_.-])",
+    r"(?:^|[/_-])(P_?[0-9]{2,})(?=[/_.-])",
     r"([A-Z]{2,8}-[0-9]{5,}|[A-Z][0-9]+P[0-9]+)",
     r"(?i)(?:^|/)([^/]+?)[-_ ]?(?:frame|slice|img|image|view|frm)[-_ ]?[0-9]+\.[a-z0-9.]+$",  # video frames, slices of a series
-    r"((?:19|20)[0-9]{2}-?[01][0-9]-?[0-3][0-9][-_T ]?[0-2][0-9][-_:]?[0-5][0-9])[-_:]?[0-5][0-9]",  # taken within one minute
-    r"(?:^|/|__)([0-9]{5,})(?=[LR_.-])",
-    r"(?:^|/)([A-Za-z_-]*[0-9]{2,})[-_ ]?(?:O[DS]|[LR]|[Ll]eft|[Rr]ight)[-_.][^/]*$",  # left and right eye or knee
-    r"(?:^|[/_-])([0-9a-f]{12,})(?=[/_.-])",  # hashed id
+    r"(?:^|/)([A-Za-z_-]*[0-9]+)[-_ ]?(?:O[DS]|[LR]|[Ll]eft|[Rr]ight)[-_.][^/]*$",  # left and right eye or knee
+    r"(?:^|[/_-])((?!(?:19|20)[0-9]{2}[01][0-9][0-3][0-9])[0-9a-f]{12,})(?=[/_.-])",  # hashed id, not a date and time
 )
 # enclosing folders, outermost first
 FOLDERS = tuple(rf"^{'[^/]+/' * number}([^/]+)/" for number in range(MOST_FOLDERS))
 # leading words of the file name, fewest first
 WORDS = tuple(rf"(?:^|/)({'[^/_. -]+[_. -]' * number}[^/_. -]+)[_. -][^/]*[.][^/.]+$" for number in range(MOST_WORDS))
 WORDS += (r"(?:^|/)([^/]*[0-9])[^0-9/]+[0-9]+[.][^/.]+$",)  # all before the last number: s01z040, a UID and a slice
+NUMBER = r"(?:^|/|__)([0-9]{5,})(?=[LR_.-])"  # may be a class, or number the files of a folder
+# taken within one minute
+MINUTE = r"((?:19|20)[0-9]{2}-?[01][0-9]-?[0-3][0-9][-_T ]?[0-2][0-9][-_:]?[0-5][0-9])[-_:]?[0-5][0-9]"
 HEADERS = ("study", "series")  # columns of `images`
-DAY = r"(?:19|20)[0-9]{2}[-._]?[01][0-9](?:[-._]?[0-3][0-9])?"  # date: many patients share one
+DAY = r"(?<![0-9])(?:19|20)[0-9]{2}[-._]?[01][0-9](?:[-._]?[0-3][0-9])?(?![0-9])"  # date: many patients share one
+RUNNING = 0.9  # minimum fraction of the numbers up to the largest that are used, of running numbers
 
 
 def suggestion(images: pd.DataFrame) -> Suggestion | None:
@@ -63,7 +65,7 @@ def suggestion(images: pd.DataFrame) -> Suggestion | None:
         found = _judged(images, pattern, ids)
         if found is not None and (best is None or found.matched > 1.5 * best.matched):
             best = found
-    return best or _shortest(images, path, WORDS) or _by_folder(images, path) or _by_header(images)
+    return best or _shortest(images, path, (NUMBER, *WORDS, MINUTE)) or _by_folder(images, path) or _by_header(images)
 
 
 def _likely(patterns: Sequence[str], path: pd.Series) -> list[str]:
@@ -112,13 +114,26 @@ def _judged(images: pd.DataFrame, pattern: str, ids: pd.Series) -> Suggestion | 
     # a patient has few images, not a tenth of the dataset; and most ids differ
     if len(sizes) < LEAST_IDS or repeated < LEAST_REPEATED * matched.sum() or sizes.iloc[0] > max(0.1 * len(ids), 20):
         return None
-    if sizes.index.astype(str).str.fullmatch(DAY).mean() > LEAST_SHARE:
+    if _are_days(sizes.index.to_series()) or _are_running(images["path"][matched], ids[matched]):
         return None
     across = 0
     if images["split"].notna().any():
         splits = images.loc[matched, "split"].groupby(ids[matched]).nunique()
         across = int((splits > 1).sum())
     return Suggestion(pattern, int(matched.sum()), len(sizes), repeated, across, ids)
+
+
+def _are_days(ids: pd.Series) -> bool:
+    """Whether ids are dates after a few words: ``IMG_20190304``."""
+    word = ids.astype(str).str.extract(f"^(.*?){DAY}$", expand=False)
+    return word.notna().mean() > LEAST_SHARE and word.nunique() < LEAST_IDS
+
+
+def _are_running(path: pd.Series, ids: pd.Series) -> bool:
+    """Whether ids are whole file names that number the files of each folder: ``train/0/00001.png``."""
+    whole = path.astype(str).str.extract(r"([^/]+?)[.][^/]*$", expand=False) == ids
+    numbers = pd.to_numeric(pd.Series(ids.unique()), errors="coerce")
+    return bool(whole.mean() > LEAST_SHARE and numbers.notna().all() and len(numbers) >= RUNNING * (numbers.max() + 1))
 
 
 def find(context: Context) -> Iterator[Row]:
