@@ -20,6 +20,7 @@ from dataprops.findings import (
     candidates,
     find,
     group_suggestion,
+    label_conflicts,
     measures,
     nearcopies,
     partners,
@@ -40,7 +41,7 @@ from dataprops.findings.nearcopies import near_copies
 from dataprops.findings.pixels_tell import burnt_in, told_by_pixels
 from dataprops.findings.quality import faults
 from dataprops.findings.second_opinion import Opinions, Witness, joined, most_alike, wrong_labels
-from dataprops.findings.slices import hard_slices
+from dataprops.findings.slices import hard_slices, shared_errors
 from dataprops.findings.strokes import thin_marks
 from dataprops.findings.thumbnails import stretch, thumbnails
 from dataprops.findings.warps import grid_of
@@ -1184,6 +1185,10 @@ def test_the_suspect_side_of_a_pair_is_named():
     detail = [row[2] for row in sharpest_pairs.find(context)]
     assert "The label of “000.png” is the suspect one (probability of another one 0.90 against 0.10)." in detail[0]
     assert "suspect" not in detail[1]
+    same = images.assign(label=np.where(said.y == 1, "b", "a"), y=said.y.astype(float), duplicate_of=0)
+    conflicts = [row[2] for row in label_conflicts.find(context._replace(images=same))]
+    assert len(conflicts) == 19
+    assert all("The label of “000.png” is the suspect one (probability of" in one for one in conflicts)
 
 
 def test_pictures_that_look_alike_are_a_slice():
@@ -1219,6 +1224,35 @@ def test_a_site_of_the_manifest_and_a_fifth_of_its_numbers_are_slices():
     context = Context(images, empty, empty, SIDE * SIDE)._replace(opinions=said, described=described)
     assert {one.name.partition(" (")[0] for one in hard_slices(context)} == {"site “north”", "highest fifth in age"}
     assert not hard_slices(context._replace(described=None))
+
+
+def test_images_of_one_patient_that_are_hard_together_make_no_site_hard():
+    """20 patients of 20 images, hardly any of whose errors are independent: seven of the ten hard ones come from one of two sites."""
+    patient = np.repeat(np.arange(20), 20)
+    y = np.arange(400) % 2
+    wrong = (patient % 2 == 0) & (np.arange(400) % 20 < 12)
+    images = pd.DataFrame(dict.fromkeys(("split", "format", "mode", "path")), index=range(400))
+    images = images.assign(image=np.arange(400), y=y.astype(float), label=np.where(y, "b", "a"))
+    probe = np.where((np.arange(2) == y[:, None]) == ~wrong[:, None], 0.9, 0.1)
+    said = Opinions(np.arange(400), ["a", "b"], y, probe, probe, probe)
+    empty = pd.DataFrame(columns=["a", "b", "distance", "sharpness"])
+    north = np.isin(patient, [0, 2, 4, 6, 8, 10, 12, 1, 3, 5])
+    described = pd.DataFrame({"site": np.where(north, "north", "south")}, dtype=object)
+    context = Context(images, empty, empty, SIDE * SIDE)._replace(opinions=said, described=described)
+    assert [one.name for one in hard_slices(context)] == ["site “north”"]  # if every image were another patient
+    probed = pd.DataFrame({"image": np.arange(400), "leak_group": patient})
+    assert not hard_slices(context._replace(probe=probed))
+    every = described.assign(site=np.where(np.isin(patient, patient[wrong]), "north", "south"))
+    assert hard_slices(context._replace(probe=probed, described=every))  # all ten, and no other
+
+
+def test_the_design_effect_of_a_slice_is_the_size_of_patients_whose_errors_are_one():
+    patient = np.repeat(np.arange(40), 5)
+    wrong = patient % 4 == 0
+    effect = shared_errors(wrong, patient)
+    assert effect(patient < 13) == pytest.approx(5)
+    assert effect(np.arange(200) % 5 == 0) == 1  # one image of each patient
+    assert shared_errors(wrong, np.arange(200))(patient < 13) == 1
 
 
 def test_what_a_manifest_says_beside_path_and_label_is_kept_by_image(tmp_path):

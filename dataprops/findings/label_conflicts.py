@@ -14,6 +14,7 @@ from dataprops.findings.context import Context
 from dataprops.findings.copies import duplicate_groups
 from dataprops.findings.registry import Finding
 from dataprops.findings.rows import Row, pairs_across, quoted
+from dataprops.findings.sides import suspect_side
 
 
 def conflict_count(images: pd.DataFrame) -> int:
@@ -27,6 +28,7 @@ def find(context: Context) -> Iterator[Row]:
     """One row per pair of identical images with different labels."""
     images = context.images
     y, label, path = images["y"].to_numpy(), images["label"].to_numpy(object), images["path"].to_numpy(object)
+    side = suspect_side(context)
     blank = is_blank(images)  # an image-quality fault, no evidence about labels
     for members in duplicate_groups(images):
         if blank[members[0]] or len(np.unique(y[members][~np.isnan(y[members])])) < 2:
@@ -37,7 +39,7 @@ def find(context: Context) -> Iterator[Row]:
                     (a, b),
                     0.0,
                     f"{quoted(path[a])} is labelled {label[a]}, the identical picture {quoted(path[b])} is labelled"
-                    f" {label[b]}.",
+                    f" {label[b]}.{side(a, b)}",
                 )
 
 

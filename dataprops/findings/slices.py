@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -122,7 +122,10 @@ def holm(p: Sequence[float]) -> np.ndarray:
 
 
 def hard_slices(context: Context) -> list[Slice]:
-    """Significantly worse slices, worst first: one-sided hypergeometric tests with Holm's correction over all slices tested."""
+    """Significantly worse slices, worst first: one-sided hypergeometric tests with Holm's correction over all slices tested.
+
+    Images of one patient are hard together, so counts are divided by the design effect of each slice (Rao and Scott 1992).
+    """
     said = None if context.opinions is None else context.opinions.asked
     if said is None or said.probe is None:
         return []
@@ -135,8 +138,8 @@ def hard_slices(context: Context) -> list[Slice]:
     looked = [(name, mask) for name, mask in every if LEAST <= mask.sum() <= n - LEAST]
     if not looked or not total:
         return []
-    p = [as_many(int(wrong[mask].sum()), n, total, int(mask.sum())) for _, mask in looked]
-    corrected = holm(p)
+    alike = shared_errors(wrong, _units(context, said.image))
+    corrected = holm([_chance(wrong, mask, alike(mask)) for _, mask in looked])
     out = []
     for (name, mask), value in zip(looked, corrected, strict=True):
         errors, size = int(wrong[mask].sum()), int(mask.sum())
@@ -146,6 +149,49 @@ def hard_slices(context: Context) -> list[Slice]:
             worst = np.nonzero(mask & wrong)[0]
             out.append(Slice(name, said.image[worst], errors / size, low, high, rest, float(value)))
     return sorted(out, key=lambda s: s.rest - s.error)
+
+
+def _units(context: Context, image: np.ndarray) -> np.ndarray:
+    """Leak group (patient, copies) of each of these images; without the probe's table, each image is its own."""
+    if context.probe is None or "leak_group" not in context.probe:
+        return image
+    return context.probe.set_index("image")["leak_group"].reindex(image).to_numpy()
+
+
+def shared_errors(wrong: np.ndarray, unit: np.ndarray) -> Callable[[np.ndarray], float]:
+    """Design effect of a slice, as a function of its mask bool [n]: the variance of its number of errors if units are drawn, relative
+    to images drawn one by one; at least 1.
+
+    Parameters
+    ----------
+    wrong : bool [n]
+    unit : [n]
+        Patient of each image. The errors of any two images of one have the same correlation, estimated within the slice and within
+        the rest.
+    """
+    unit = np.unique(unit, return_inverse=True)[1]
+
+    def pairs(a: np.ndarray) -> float:
+        """Sum of a_i a_j over ordered pairs of images of one unit."""
+        return float((np.bincount(unit, a) ** 2).sum() - (a**2).sum())
+
+    many = pairs(np.ones(len(unit)))
+
+    def effect(mask: np.ndarray) -> float:
+        if not many:
+            return 1.0
+        centred = wrong - np.where(mask, wrong[mask].mean(), wrong[~mask].mean())
+        correlation = pairs(centred) / many / max(float((centred**2).mean()), 1e-12)
+        a = mask - mask.mean()
+        return max(1.0, 1 + correlation * pairs(a) / float((a**2).sum()))
+
+    return effect
+
+
+def _chance(wrong: np.ndarray, mask: np.ndarray, effect: float) -> float:
+    """P-value of a slice whose counts are divided by its design effect."""
+    counts = (wrong[mask].sum(), len(wrong), wrong.sum(), mask.sum())
+    return as_many(*(round(float(count) / effect) for count in counts))
 
 
 def _learnt(wrong: np.ndarray, y: np.ndarray) -> bool:
