@@ -178,6 +178,24 @@ def test_where_edges_and_tones_were_asked_less_evidence_tells_wrong_labels() -> 
     assert asked.wrong_labels(all_six._replace(y=published)).shown == 0
 
 
+def test_the_interval_of_wrong_labels_ends_after_those_exchanged_between_two_classes() -> None:
+    """20 of 200 labels of two of six classes, exchanged, which witnesses have learnt as the classes' own confusion."""
+    rng = np.random.default_rng(2)
+    n, true = 600, np.arange(600) % 6
+    given = true.copy()
+    given[:60] = np.where(true[:60] < 2, 1 - true[:60], true[:60])
+    p = np.full((n, 6), 0.002)
+    p[np.arange(n), true] = 0.99
+    similar = np.nonzero(true < 2)[0]
+    p[similar, 1 - true[similar]] = rng.uniform(0.05, 0.2, len(similar))
+    p /= p.sum(1, keepdims=True)
+    said = Opinions(np.arange(n), list("abcdef"), given, asked.joined([p], given), p, p)
+    wrong = asked.wrong_labels(said)
+    assert wrong.value < 10
+    assert wrong.high == asked.exchanged(said.joint, given) == (given != true).sum()
+    assert asked.exchanged(p[:, :2], given % 2) == 0  # of two classes, exchanged labels are random ones
+
+
 def test_where_classifiers_do_not_tell_the_classes_no_hump_is_one() -> None:
     """A set of noise, and one of these, were said to have wrong labels; of another the search for their number failed."""
     for seed in range(40, 60):

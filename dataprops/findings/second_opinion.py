@@ -23,7 +23,9 @@ shrunk by 70 % towards uniform errors: frequently confused classes get more weig
 Number of wrong labels: a fraction e of the labels is modelled as drawn uniformly at random, so that the given label has probability
 (1 - e) joint + e / classes; all parameters are fitted jointly. Witnesses that err on hard images are explained by exponents; labels
 that contradict confident witnesses, in any class, only by e. The 95 % interval is from the profile likelihood; it starts at 0
-whenever the witnesses' own errors explain the data (also if the labels cannot be learnt).
+whenever the witnesses' own errors explain the data (also if the labels cannot be learnt). Labels exchanged between two similar
+classes look like these errors and are hardly counted: the interval's end is at least the number of labels of two classes that the
+witnesses would exchange (`exchanged`).
 
 If nearly all images are classified with equal confidence, this fails: each label could be wrong with the same small probability. A
 second test then uses the classifiers' margins, log p(given) - log p(best other): hard images form the tail of the margins, wrong
@@ -347,8 +349,8 @@ def _all_asked(ids: np.ndarray, y: np.ndarray, near: np.ndarray, witness: Witnes
 
 
 class WrongLabels(NamedTuple):
-    """Estimated number of wrong labels, with a 95 % interval; `shown`: the smallest number within `SHOWN` (or `SHOWN_BY_FEW`) nats of
-    the best fit, 0 if the labels can be explained without wrong ones."""
+    """Estimated number of wrong labels, with a 95 % interval whose end includes exchanged ones; `shown`: the smallest number within
+    `SHOWN` (or `SHOWN_BY_FEW`) nats of the best fit, 0 if the labels can be explained without wrong ones."""
 
     value: float
     low: float
@@ -384,7 +386,23 @@ def wrong_labels(said: Opinions) -> WrongLabels:
     needed = SHOWN if said.described is not None and len(said.described) else SHOWN_BY_FEW
     low, high, shown = crossing(0.0, limit), crossing(RANDOM, limit), crossing(0.0, needed)
     wrong = n * (1 - 1 / classes)  # some labels drawn at random are right
-    return WrongLabels(wrong * share, wrong * low, wrong * high, max(wrong * shown, n * set_apart(said)))
+    highest = max(wrong * high, exchanged(said.joint, said.y))
+    return WrongLabels(wrong * share, wrong * low, highest, max(wrong * shown, n * set_apart(said)))
+
+
+def exchanged(joint: np.ndarray, y: np.ndarray) -> float:
+    """Number of labels that could be exchanged between two classes: of any two, the most whose joint opinion is the other one.
+
+    At most that many are wrong if no image were hard, and the opinions cannot say which are. 0 if there are only two classes, where
+    exchanged labels are random ones.
+    """
+    classes = joint.shape[1]
+    if classes == 2:
+        return 0.0
+    count = np.zeros((classes, classes))
+    np.add.at(count, (y, joint.argmax(1)), 1)
+    np.fill_diagonal(count, 0)
+    return float((count + count.T).max())
 
 
 def set_apart(said: Opinions) -> float:

@@ -93,7 +93,8 @@ def _listed(said: Opinions) -> list[int]:
 def measures(context: Context) -> dict[str, float]:
     """Numbers of suspect and wrong labels.
 
-    The interval is of labels that are wrong at random; wrong ones that always have the same other class are mostly not counted.
+    The estimate and the start of the interval are of labels that are wrong at random; its end includes labels exchanged between two
+    similar classes.
 
     suspect_label_share: fraction of images whose label the probe considers wrong by a margin of at least `SURE`. With several
     witnesses, among them the reference classifier: wrong_labels, the estimated number, with wrong_labels_low and _high;
@@ -145,8 +146,9 @@ FINDING = Finding(
             title="few wrong labels",
             sentence=(
                 "About {wrong_labels:.0f} labels seem to be wrong (95 % interval {wrong_labels_low:.0f} to {wrong_labels_high:.0f},"
-                " from {wrong_labels_asked:.0f} labels; labels exchanged between two similar classes are learnt as if right, and most"
-                " are not counted): look through the suspect labels from the top; each is shown with the more likely one."
+                " from {wrong_labels_asked:.0f} labels; of labels exchanged between two similar classes, which are learnt as if right,"
+                " the estimate counts few, the interval's end as many as there may be): look through the suspect labels from the"
+                " top; each is shown with the more likely one."
             ),
             reason=(
                 "the smallest number supported at a likelihood ratio of e^2.5, of e^5 in datasets of more than 1,000 images,"
