@@ -128,11 +128,19 @@ def test_levels_are_those_of_the_least_work(fractions, arriving, features, monke
     assert least == pytest.approx(work(levels))
 
 
-@pytest.mark.parametrize(("route", "quick", "cost"), [("int8", True, 6), ("int8", False, 16), ("float32", True, 3)])
+@pytest.mark.parametrize(
+    ("route", "quick", "cost"), [("int8", True, 4.5), ("int8", False, 16), ("int16", True, 3), ("float32", False, 2)]
+)
 def test_what_a_single_pair_costs(route, quick, cost, monkeypatch):
     monkeypatch.setattr(basis_choice, "choose_route", lambda device: route)
     monkeypatch.setattr(basis_choice, "dots_are_quick", lambda: quick)
     assert basis_choice.pair_cost() == cost
+
+
+@pytest.mark.parametrize(("route", "levels"), [("int8", ()), ("int16", (4,)), ("float32", (4,))])
+def test_where_tiles_are_slow_more_pairs_are_looked_at_on_small_pictures(route, levels, monkeypatch):
+    monkeypatch.setattr(basis_choice, "choose_route", lambda device: route)
+    assert basis_choice.choose_levels(0.6, {4: 0.1}, 50_176)[0] == levels
 
 
 def test_a_trial_counts_the_pairs_that_sketches_of_the_same_images_do_not_rule_out():

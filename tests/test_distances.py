@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import itertools
 import subprocess
 import sys
 import threading
@@ -15,7 +16,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataprops.audit import kernels
-from dataprops.distances import dots, folds, gpu, product, tiles
+from dataprops.distances import basis_choice, dots, folds, gpu, lanes, madd, product, tiles
 from dataprops.distances.allpairs import (
     JobArguments,
     JobSide,
@@ -29,7 +30,7 @@ from dataprops.distances.allpairs import (
     sketchable,
 )
 from dataprops.distances.folds import Side
-from dataprops.distances.kernel import EMPTY
+from dataprops.distances.kernel import EMPTY, SAFE_FEATURES
 from dataprops.distances.passes import run_unit
 from dataprops.distances.plan import PassSize, Plan, Resources, plan_pass, working_bytes
 from dataprops.distances.state import NearPairs, PassSpec, empty, finalize
@@ -227,22 +228,83 @@ def test_products_of_codes_are_exact_in_the_type_of_their_route(route, features)
     assert np.array_equal(got.numpy().astype(np.int64), wide @ wide.T)
 
 
-def test_single_pairs_are_multiplied_by_what_is_exact_on_this_processor(monkeypatch, caplog):
+@pytest.mark.parametrize(("name", "words"), [("_vnni", "avx512vnni"), ("_madd", "avx2")])
+def test_single_pairs_are_multiplied_by_what_is_exact_on_this_processor(name, words, monkeypatch, caplog):
     choose = dots.choose_dots.__wrapped__
-    monkeypatch.setattr(dots, "get_host_cpu_features", dict)
+    monkeypatch.setattr(dots, "supported", lambda *names: False)
     assert choose() is dots._plain and dots._exact(dots._plain)
     # a processor that says it can, and saturates
-    monkeypatch.setattr(dots, "get_host_cpu_features", lambda: dict.fromkeys(dots.NEEDED, True))
+    monkeypatch.setattr(dots, "supported", lambda *names: names[-1] == words)
 
     def saturating(a, b, rows, columns, out):
         dots._plain(a, b, rows, columns, out)
         np.minimum(out, 2**15 - 1, out=out)
 
-    monkeypatch.setattr(dots, "_vnni", saturating)
+    monkeypatch.setattr(dots, name, saturating)
     assert choose() is dots._plain
-    assert "VNNI instructions give wrong integers" in caplog.text
-    monkeypatch.setattr(dots, "_vnni", exact := lambda *rows: dots._plain(*rows))
+    assert f"{words} instructions give wrong integers" in caplog.text
+    monkeypatch.setattr(dots, name, exact := lambda *rows: dots._plain(*rows))
     assert choose() is exact
+
+
+@pytest.mark.skipif(not lanes.supported("avx2"), reason="needs AVX2")
+def test_single_pairs_by_int16_are_exact():
+    assert dots._exact(dots._madd)
+    rng = np.random.default_rng(0)
+    for features in (1, madd.SHORT - 1, madd.SHORT, madd.STEP, madd.STEP + madd.SHORT + 5, SAFE_FEATURES + 3):
+        x = rng.choice(np.array([-128, -127, 0, 127], np.int8), (3, features))
+        rows, columns = (part.ravel().astype(np.int32) for part in np.indices((3, 3)))
+        dots._madd(x, x, rows, columns, out := np.empty(9, np.int64))
+        wide = x.astype(np.int64)
+        assert np.array_equal(out, (wide @ wide.T).ravel())
+
+
+@pytest.mark.skipif(not lanes.supported("avx2"), reason="needs AVX2")
+def test_products_by_int16_are_exact_at_every_edge():
+    rng = np.random.default_rng(0)
+    rows = (1, madd.ROWS - 1, madd.ROWS, 3 * madd.ROWS + 2)
+    columns = (1, madd.COLUMNS - 1, madd.COLUMNS, 2 * madd.COLUMNS + 3)
+    for features in (1, 2, madd.SHORT, madd.SHORT + 1, madd.DEPTH, madd.DEPTH + 1, 2 * madd.DEPTH + madd.SHORT + 3):
+        for m, n in itertools.product(rows, columns):
+            a, b = (rng.choice(np.array([-128, -1, 3, 127], np.int8), (k, features)) for k in (m, n))
+            got = madd.multiply(torch.from_numpy(a), torch.from_numpy(b))
+            assert np.array_equal(got.numpy(), a.astype(np.int64) @ b.T.astype(np.int64)), (m, n, features)
+
+
+def test_int16_products_are_compiled_only_where_int8_products_are_missing(monkeypatch):
+    asked = []
+    monkeypatch.setattr(product, "probe", lambda route, device: asked.append(route) or len(asked))
+    for names in (("avx512vnni",), ("avxvnni",), ()):
+        monkeypatch.setattr(product, "supported", lambda *wanted, names=names: set(wanted) <= set(names))
+        asked.clear()
+        product.choose_route.__wrapped__("cpu")
+        assert ("int16" in asked) == (not names and "int16" in product.ROUTES)
+    asked.clear()
+    product.choose_route.__wrapped__("cuda")
+    assert "int16" not in asked
+
+
+def test_a_processor_is_what_its_kernels_are_compiled_for(monkeypatch):
+    monkeypatch.setattr(lanes.config, "CPU_FEATURES", "+avx,+avx2,-avx512f")
+    assert lanes.supported("avx", "avx2") and not lanes.supported("avx512f") and not lanes.supported("avx2", "sse9")
+    monkeypatch.setattr(lanes.config, "CPU_FEATURES", None)
+    assert lanes.supported() and not lanes.supported("sse9")
+
+
+@pytest.mark.skipif(not lanes.supported("avx2"), reason="needs AVX2")
+def test_a_pass_by_int16_products_is_the_same(monkeypatch):
+    rng = np.random.default_rng(0)
+    pixels = np.clip(128 + 20 * rng.normal(size=(1_100, 5)) @ rng.normal(size=(5, 300)), 0, 255).astype(np.uint8)
+    rows = array_rows(pixels, np.arange(1_100) % 3.0)
+    spec, plan = PassSpec(20, near2=400.0), plan_pass(1_100, 300, 20)
+    before = all_pairs(rows, spec, plan, Runner())
+    for module in (folds, basis_choice):
+        monkeypatch.setattr(module, "choose_route", lambda device: "int16")
+    monkeypatch.setattr(folds, "choose_dots", lambda: dots._madd)
+    after = all_pairs(rows, spec, plan, Runner())
+    for name in ("knn_d2", "knn_index", "sharp", "sharp_index"):
+        assert np.array_equal(getattr(before.state, name), getattr(after.state, name), equal_nan=True)
+    assert [part.tolist() for part in before.near.arrays()] == [part.tolist() for part in after.near.arrays()]
 
 
 def test_the_kernels_that_an_audit_compiles_are_found_by_the_next(monkeypatch, tmp_path):

@@ -34,11 +34,12 @@ ROWS_PER_COORDINATE = 8  # with fewer rows, sketches cost more than they save
 TRIAL_NEIGHBOURS = 20  # neighbours per row of the whole set; scaled down to the size of the trial
 TRIAL_WORK = 1.0  # maximum work relative to all products; with clusters, at least the tiles between them are pruned
 # cost of the product of a single pair relative to a pair in a tile, by route
-PAIR_COST = {"int8": 16.0, "float32": 3.0}
-QUICK_PAIR_COST = 6.0  # the same with a dot-product instruction (VNNI)
+PAIR_COST = {"int8": 16.0, "int16": 3.0, "float32": 2.0}
+QUICK_PAIR_COST = 4.5  # the same with a dot-product instruction (VNNI)
 # fraction of pairs that pass on downscaled images: 0.03 to 0.35 on real sets, 1 for patterns of single pixels
 NOTHING_KEPT = 0.9
-MOST_LOOKED_AT = 0.4  # fraction of a tile's pairs; with more, downscaled images are skipped
+# fraction of a tile's pairs, by route; with more, downscaled images are skipped
+MOST_LOOKED_AT = {"int8": 0.4, "int16": 0.7, "float32": 0.7}
 LEVEL_FEATURES = 256  # overhead of testing a pair at one level, in features
 LEAST_EIGENVALUE = 1e-6  # relative to the largest; smaller ones are (nearly) linearly dependent directions
 ORTHOGONAL = 1e-9  # tolerance of A A^T - I
@@ -48,6 +49,11 @@ CLIPPED = 16  # coordinates per clipped one
 def pair_cost() -> float:
     """Cost of the product of a single pair relative to a pair in a tile."""
     return min(PAIR_COST[choose_route("cpu")], QUICK_PAIR_COST if dots_are_quick() else math.inf)
+
+
+def most_looked_at() -> float:
+    """Largest fraction of a tile's pairs to look at on downscaled images."""
+    return MOST_LOOKED_AT[choose_route("cpu")]
 
 
 def width(features: int, rows: int) -> int:
@@ -201,7 +207,7 @@ def choose_levels(arriving: float, passed: Mapping[int, float], features: int) -
             left = min(left, passed[factor])
         return pair_cost() * (total + left)
 
-    if arriving > MOST_LOOKED_AT:
+    if arriving > most_looked_at():
         return (), work(())
     every = [tuple(f for i, f in enumerate(passed) if chosen >> i & 1) for chosen in range(2 ** len(passed))]
     best = min(every, key=work)

@@ -13,16 +13,18 @@ import logging
 from collections.abc import Callable
 
 import numpy as np
-from llvmlite.binding import get_host_cpu_features
 
 from dataprops.distances.kernel import SAFE_FEATURES
-from dataprops.distances.lanes import BYTES, STEP, vnni_rest, vnni_sum
+from dataprops.distances.lanes import BYTES, STEP, supported, vnni_rest, vnni_sum
+from dataprops.distances.madd import SHORT as MADD_SHORT
+from dataprops.distances.madd import STEP as MADD_STEP
+from dataprops.distances.madd import madd_rest, madd_sum
 from dataprops.util.compiled import njit
 
 log = logging.getLogger(__name__)
 
 LINE = 64  # bytes of a cache line
-NEEDED = ("avx512f", "avx512bw", "avx512vnni")
+VNNI = ("avx512f", "avx512bw", "avx512vnni")
 
 # out[e] = a[rows[e]] . b[columns[e]]: int8 [., D], int32 row numbers, int64 out
 Dots = Callable[[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray], None]
@@ -52,6 +54,27 @@ def _vnni(a, b, rows, columns, out):
                 total += vnni_sum(flat_a, flat_b, row + start, column + start, steps)
             for j in range(start + steps * STEP, start + length, BYTES):
                 total += vnni_rest(flat_a, flat_b, row + j, column + j, np.int8(min(BYTES, start + length - j)))
+        out[e] = total
+
+
+@njit(nogil=True, cache=True)
+def _madd(a, b, rows, columns, out):
+    features = a.shape[1]
+    flat_a, flat_b = a.reshape(-1), b.reshape(-1)
+    for e in range(rows.shape[0]):
+        row, column = np.int64(rows[e]) * features, np.int64(columns[e]) * features
+        total = np.int64(0)
+        for start in range(0, features, SAFE_FEATURES):
+            length = min(features - start, SAFE_FEATURES)
+            steps = length // MADD_STEP
+            if steps:
+                total += madd_sum(flat_a, flat_b, row + start, column + start, steps)
+            done = start + steps * MADD_STEP
+            steps = (start + length - done) // MADD_SHORT
+            if steps:
+                total += madd_rest(flat_a, flat_b, row + done, column + done, steps)
+            for j in range(done + steps * MADD_SHORT, start + length):
+                total += np.int32(flat_a[row + j]) * np.int32(flat_b[column + j])
         out[e] = total
 
 
@@ -91,12 +114,11 @@ def _exact(dots: Dots) -> bool:
 @functools.cache
 def choose_dots() -> Dots:
     """The fastest exact version on this processor."""
-    features = get_host_cpu_features()
-    if not all(features.get(name) for name in NEEDED):
-        return _plain
-    if _exact(_vnni):
-        return _vnni
-    log.warning("the VNNI instructions give wrong integers here and are not used for single pairs")
+    for names, dots in ((VNNI, _vnni), (("avx2",), _madd)):
+        if supported(*names):
+            if _exact(dots):
+                return dots
+            log.warning("the %s instructions give wrong integers here and are not used for single pairs", names[-1])
     return _plain
 
 

@@ -18,7 +18,7 @@ import numpy as np
 import torch
 
 from dataprops.distances import kernel
-from dataprops.distances.basis_choice import MOST_LOOKED_AT, pair_cost
+from dataprops.distances.basis_choice import most_looked_at, pair_cost
 from dataprops.distances.bounds import COLUMNS_AT_ONCE, Limits, PairBuffers, Rise, candidates, limits
 from dataprops.distances.dots import choose_dots
 from dataprops.distances.pooled import Pooled, still_close
@@ -221,7 +221,7 @@ def close_pairs(codes: np.ndarray, skip: np.ndarray, unit: Unit, tile: Tile) -> 
     """
     a, b, spec = unit
     chosen = CHOSEN_WORK / pair_cost()
-    looked = max(chosen, MOST_LOOKED_AT) if a.pictures else chosen
+    looked = max(chosen, most_looked_at()) if a.pictures else chosen
     out = PairBuffers(*np.empty((2, COLUMNS_AT_ONCE + int(codes.size * looked)), np.int32))
     rise = Rise(np.float32(1.0), np.float32(0.0))
     if spec.numeric:  # float32 has a relative precision of 2^-23

@@ -11,7 +11,7 @@ from typing import Any, cast
 
 from llvmlite import ir
 from llvmlite.binding import get_host_cpu_features
-from numba import types
+from numba import config, types
 from numba.core import cgutils
 from numba.extending import intrinsic
 
@@ -29,39 +29,50 @@ FLOATS, NUMBERS = ir.VectorType(ir.FloatType(), LANES), ir.VectorType(INT32, LAN
 OF_BYTES = ir.VectorType(INT8, BYTES)
 
 
-def _constant(kind: Any, value: float) -> Any:
+def supported(*names: str) -> bool:
+    """Whether kernels are compiled with all these instructions."""
+    asked = config.CPU_FEATURES
+    if asked is None:
+        features = get_host_cpu_features()
+        return all(features.get(name, False) for name in names)
+    return {f"+{name}" for name in names} <= set(asked.split(","))
+
+
+def constant(kind: Any, value: float) -> Any:
+    """A value in all lanes."""
     return ir.Constant(kind, [value] * kind.count)
 
 
-def _spread(builder: Any, kind: Any, value: Any) -> Any:
+def spread(builder: Any, kind: Any, value: Any) -> Any:
     """Broadcast a value to all lanes."""
     nothing = ir.Constant(kind, ir.Undefined)
     first = builder.insert_element(nothing, value, INT32(0))
-    return builder.shuffle_vector(first, nothing, _constant(ir.VectorType(INT32, kind.count), 0))
+    return builder.shuffle_vector(first, nothing, constant(ir.VectorType(INT32, kind.count), 0))
 
 
-def _called(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
+def called(builder: Any, name: str, result: Any, arguments: list[Any]) -> Any:
     """Call an LLVM intrinsic."""
     kind = ir.FunctionType(result, [argument.type for argument in arguments])
     return builder.call(cgutils.get_or_insert_function(builder.module, kind, name), arguments)
 
 
-def _data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
+def data(context: Any, builder: Any, kind: Any, array: Any) -> Any:
     """Data pointer of an array."""
     return context.make_array(kind)(context, builder, array).data
 
 
-def _load(builder: Any, place: Any, kind: Any, align: int) -> Any:
+def load(builder: Any, place: Any, kind: Any, align: int) -> Any:
+    """A value of this kind at a place."""
     return builder.load(builder.bitcast(place, kind.as_pointer()), align=align)
 
 
 def _dot(builder: Any, sums: Any, unsigned: Any, signed: Any) -> Any:
     """vpdpbusd: per lane, add four uint8 x int8 products to an int32, without saturation."""
-    return _called(builder, "llvm.x86.avx512.vpdpbusd.512", NUMBERS, [sums, unsigned, signed])
+    return called(builder, "llvm.x86.avx512.vpdpbusd.512", NUMBERS, [sums, unsigned, signed])
 
 
 def _total(builder: Any, numbers: Any) -> Any:
-    return _called(builder, f"llvm.vector.reduce.add.v{LANES}i32", INT32, [numbers])
+    return called(builder, f"llvm.vector.reduce.add.v{LANES}i32", INT32, [numbers])
 
 
 @compiled_in
@@ -74,9 +85,9 @@ def vnni_sum(typing: Any, a: Any, b: Any, start_a: Any, start_b: Any, steps: Any
     signature = types.int32(a, b, types.int64, types.int64, types.int64)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        zero, flip = _constant(NUMBERS, 0), _constant(NUMBERS, TO_UNSIGNED)
+        zero, flip = constant(NUMBERS, 0), constant(NUMBERS, TO_UNSIGNED)
         first_a, first_b = (
-            builder.gep(_data(context, builder, signature.args[at], args[at]), [args[2 + at]]) for at in (0, 1)
+            builder.gep(data(context, builder, signature.args[at], args[at]), [args[2 + at]]) for at in (0, 1)
         )
         before, loop, after = builder.basic_block, builder.append_basic_block(), builder.append_basic_block()
         builder.branch(loop)
@@ -86,7 +97,7 @@ def vnni_sum(typing: Any, a: Any, b: Any, start_a: Any, start_b: Any, steps: Any
         more = []
         for part in range(UNROLLED):
             place = builder.add(builder.mul(step, INT64(STEP)), INT64(BYTES * part))
-            x, y = (_load(builder, builder.gep(first, [place]), NUMBERS, 1) for first in (first_a, first_b))
+            x, y = (load(builder, builder.gep(first, [place]), NUMBERS, 1) for first in (first_a, first_b))
             more.append(_dot(builder, sums[2 * part], builder.xor(x, flip), y))
             more.append(_dot(builder, sums[2 * part + 1], flip, y))
         following = builder.add(step, INT64(1))
@@ -109,31 +120,29 @@ def vnni_rest(typing: Any, a: Any, b: Any, start_a: Any, start_b: Any, rest: Any
     signature = types.int32(a, b, types.int64, types.int64, types.int8)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        inside = builder.icmp_signed(
-            "<", ir.Constant(OF_BYTES, list(range(BYTES))), _spread(builder, OF_BYTES, args[4])
-        )
+        inside = builder.icmp_signed("<", ir.Constant(OF_BYTES, list(range(BYTES))), spread(builder, OF_BYTES, args[4]))
         name = f"llvm.masked.load.v{BYTES}i8.p0v{BYTES}i8"
         x, y = (
             builder.bitcast(
-                _called(
+                called(
                     builder,
                     name,
                     OF_BYTES,
                     [
                         builder.bitcast(
-                            builder.gep(_data(context, builder, signature.args[at], args[at]), [args[2 + at]]),
+                            builder.gep(data(context, builder, signature.args[at], args[at]), [args[2 + at]]),
                             OF_BYTES.as_pointer(),
                         ),
                         INT32(1),
                         inside,
-                        _constant(OF_BYTES, 0),
+                        constant(OF_BYTES, 0),
                     ],
                 ),
                 NUMBERS,
             )
             for at in (0, 1)
         )
-        zero, flip = _constant(NUMBERS, 0), _constant(NUMBERS, TO_UNSIGNED)
+        zero, flip = constant(NUMBERS, 0), constant(NUMBERS, TO_UNSIGNED)
         with_128, of_128 = (_dot(builder, zero, unsigned, y) for unsigned in (builder.xor(x, flip), flip))
         return _total(builder, builder.sub(with_128, of_128))
 
@@ -169,34 +178,34 @@ def close_lanes(typing: Any, g: Any, columns: Any, place: Any, of_row: Any, rise
         def arrays(at: int, length: int) -> list[Any]:
             values = cgutils.unpack_tuple(builder, args[at], length)
             return [
-                _data(context, builder, kind, value)
+                data(context, builder, kind, value)
                 for kind, value in zip(signature.args[at].types, values, strict=True)
             ]
 
         tile = context.make_array(signature.args[0])(context, builder, args[0])
         row, begin, end, name, found_before = cgutils.unpack_tuple(builder, args[2], 5)
-        of_row = [_spread(builder, FLOATS, value) for value in cgutils.unpack_tuple(builder, args[3], 5)]
-        rise = [_spread(builder, FLOATS, value) for value in cgutils.unpack_tuple(builder, args[4], 2)]
+        of_row = [spread(builder, FLOATS, value) for value in cgutils.unpack_tuple(builder, args[3], 5)]
+        rise = [spread(builder, FLOATS, value) for value in cgutils.unpack_tuple(builder, args[4], 2)]
         products = builder.gep(tile.data, [builder.mul(row, builder.extract_value(tile.shape, 1))])
         of_columns, (rows_out, columns_out) = arrays(1, 5), arrays(5, 2)
-        this_row = _spread(builder, NUMBERS, builder.trunc(row, INT32))
+        this_row = spread(builder, NUMBERS, builder.trunc(row, INT32))
 
         before, loop, after = builder.basic_block, builder.append_basic_block(), builder.append_basic_block()
         builder.cbranch(builder.icmp_signed("<", begin, end), loop, after)
         builder.position_at_end(loop)
         start, found = builder.phi(INT64), builder.phi(INT64)
         whole = signature.args[0].dtype != types.float32
-        product = _load(builder, builder.gep(products, [start]), NUMBERS if whole else FLOATS, 4)
+        product = load(builder, builder.gep(products, [start]), NUMBERS if whole else FLOATS, 4)
         product = builder.sitofp(product, FLOATS) if whole else product
-        here = [_load(builder, builder.gep(first, [start]), FLOATS, 4) for first in of_columns]
+        here = [load(builder, builder.gep(first, [start]), FLOATS, 4) for first in of_columns]
         close = _is_close(builder, product, of_row, here, rise)
-        names = _spread(builder, NUMBERS, builder.trunc(builder.add(name, start), INT32))
+        names = spread(builder, NUMBERS, builder.trunc(builder.add(name, start), INT32))
         names = builder.add(names, ir.Constant(NUMBERS, list(range(LANES))))
         _store_chosen(builder, names, close, builder.gep(columns_out, [found]))
         at = builder.bitcast(builder.gep(rows_out, [found]), NUMBERS.as_pointer())
         builder.store(this_row, at, align=4)
         bits = builder.bitcast(close, ir.IntType(LANES))
-        count = builder.zext(_called(builder, f"llvm.ctpop.i{LANES}", bits.type, [bits]), INT64)
+        count = builder.zext(called(builder, f"llvm.ctpop.i{LANES}", bits.type, [bits]), INT64)
         more, following = builder.add(found, count), builder.add(start, INT64(LANES))
         for phi, first, value in ((start, begin, following), (found, found_before, more)):
             phi.add_incoming(first, before)
@@ -213,13 +222,13 @@ def close_lanes(typing: Any, g: Any, columns: Any, place: Any, of_row: Any, rise
 
 def _store_chosen(builder: Any, numbers: Any, chosen: Any, place: Any) -> None:
     """Store the chosen lanes one after another; up to `LANES` numbers beyond them may be overwritten."""
-    if get_host_cpu_features().get("avx512f"):
+    if supported("avx512f"):
         # in a register first: stored at once, it takes Zen 4 a hundred cycles
         kind = f"llvm.x86.avx512.mask.compress.v{LANES}i32"
-        packed = _called(builder, kind, NUMBERS, [numbers, _constant(NUMBERS, 0), chosen])
+        packed = called(builder, kind, NUMBERS, [numbers, constant(NUMBERS, 0), chosen])
         builder.store(packed, builder.bitcast(place, NUMBERS.as_pointer()), align=4)
     else:
-        _called(builder, f"llvm.masked.compressstore.v{LANES}i32", ir.VoidType(), [numbers, place, chosen])
+        called(builder, f"llvm.masked.compressstore.v{LANES}i32", ir.VoidType(), [numbers, place, chosen])
 
 
 def _is_close(builder: Any, product: Any, row: list[Any], columns: list[Any], rise: list[Any]) -> Any:
@@ -231,7 +240,7 @@ def _is_close(builder: Any, product: Any, row: list[Any], columns: list[Any], ri
     norm_i, error_i, reach_i, slope_i, y_i = row
     norm, error, reach, slope, y = columns
     most, least = rise
-    zero = _constant(FLOATS, 0.0)
+    zero = constant(FLOATS, 0.0)
     apart = builder.fsub(y_i, y)
     step = builder.fadd(larger(apart, builder.fsub(zero, apart)), least)
     step = builder.select(builder.fcmp_ordered("<", step, most), step, most)

@@ -3,10 +3,11 @@
 uint8 images are shifted to int8 (x - 128, which preserves distances), so their inner products are integers. A product over D
 features is at most D * 2^14, which fits int32 for D <= 131,071; more features are split and summed in int64.
 
-Routes, tried in this order by `choose_route` (`probe` tests each with extreme values, on which saturating instructions fail, and
+Routes, tried by `choose_route` (`probe` tests each with extreme values, on which saturating instructions fail, and
 times it):
 
 - ``int8``: `torch._int_mm`, int8 x int8 -> int32.
+- ``int16``: `madd`, on processors with AVX2 but without int8 products.
 - ``float32``: float32 products over 1,024 features at a time: |sum| <= 2^24, so every partial sum is an integer representable in
   float32, in any order of summation. Exact on any hardware (without reduced-precision float32 modes).
 """
@@ -20,6 +21,9 @@ from collections.abc import Callable
 
 import torch
 from torch import Tensor
+
+from dataprops.distances import madd
+from dataprops.distances.lanes import supported
 
 log = logging.getLogger(__name__)
 
@@ -57,6 +61,8 @@ def _float32_part(a: Tensor, b: Tensor) -> Tensor:
 
 
 ROUTES: dict[str, Callable[[Tensor, Tensor], Tensor]] = {"int8": _int8, "float32": _float32}
+if supported("avx2"):
+    ROUTES["int16"] = madd.multiply
 
 
 def product(a: Tensor, b: Tensor, route: str) -> Tensor:
@@ -116,6 +122,11 @@ def probe(route: str, device: str) -> float:
         return float("inf")
 
 
+def _without_int8(device: str) -> bool:
+    """Whether this is a processor without int8 products, where compiling `madd` pays."""
+    return device == "cpu" and not (supported("avx512vnni") or supported("avxvnni"))
+
+
 @functools.cache
 def choose_route(device: str = "cpu") -> str:
     """The fastest correct route on `device`, probed once per process.
@@ -125,7 +136,7 @@ def choose_route(device: str = "cpu") -> str:
     RuntimeError
         If no route gives exact integers.
     """
-    seconds = {route: probe(route, device) for route in ROUTES}
+    seconds = {route: probe(route, device) for route in ROUTES if route != "int16" or _without_int8(device)}
     best = min(seconds, key=seconds.__getitem__)
     if seconds[best] == float("inf"):
         raise RuntimeError(f"no exact integer product works on {device}; routes tried: {', '.join(ROUTES)}")
