@@ -83,7 +83,13 @@ def hard(wrong: np.ndarray, described: pd.DataFrame, pixels: Any = None) -> list
     said = SimpleNamespace(image=np.arange(n), probe=np.eye(2)[np.where(wrong, 1 - y, y)], y=y)
     images = pd.DataFrame({"image": range(n), "path": [f"{i}.png" for i in range(n)], "label": None, "split": None})
     images = images.assign(format=None, mode=None)
-    given = {"opinions": SimpleNamespace(asked=said), "images": images, "described": described, "seed": 0}
+    given = {
+        "opinions": SimpleNamespace(asked=said),
+        "images": images,
+        "described": described,
+        "seed": 0,
+        "probe": None,
+    }
     return slices.hard_slices(cast("Any", SimpleNamespace(**given, pixels=pixels or (lambda ids: iter(())))))
 
 
