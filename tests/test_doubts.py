@@ -81,7 +81,7 @@ CASES: dict[str, tuple[list[str], Mapping[str, str | bytes], str]] = {
             "list.txt": "name | kind\n"
             + "".join(f"{c}{n}.png 2 {1 + n // 2}\n" for c in ("cat", "dog") for n in range(6))
         },
-        "list.txt matches 12 of 12 images and has values such as 1, 2, 3, but no label was read from it",
+        "list.txt matches 12 of 12 images and has the columns kind, but no label was read from it",
     ),
     "a table of the patients of whom the folders are": (
         [f"{p:03d}/{w}/{n}.png" for p in range(49, 54) for w in ("brain", "bone") for n in (1, 2)],
@@ -241,6 +241,11 @@ DOUBTFUL = {
     "folders of their own name are passed over",
     "a few numbers below the classes are no patients",
     "classes that a split calls by their beginning are told",
+    # one folder of images, which is one class
+    "folds that overlap are no splits",
+    "twins of which one is PNG",
+    "names of splits are no classes",
+    "masks in folders of any name that say it in theirs",
 }
 
 

@@ -23,7 +23,7 @@ from dataprops.imaging.decode import UnreadableImage, decode, quiet
 from dataprops.imaging.formats import is_image
 from dataprops.imaging.ranges import Facts, decide
 from dataprops.sources import OpenSource, SourceOptions, open_source
-from dataprops.sources.account import ABSENT, COMPANION, IRREGULAR, MASK, NOT_AN_IMAGE, left_out_of, lost_fraction
+from dataprops.sources.account import ABSENT, COMPANION, COPY, IRREGULAR, MASK, NOT_AN_IMAGE, left_out_of, lost_fraction
 from dataprops.sources.structure import infer
 from tests.test_cases import encoded, look, picture, put
 
@@ -984,7 +984,7 @@ def keeps(layout: Layout, root: Path) -> None:
     assert layout.told in " ".join(
         f"{told['value']} ({told['why']}) {told['option']}" for told in listing.attrs["decisions"]
     )
-    assert {why for _, why in left_out_of(listing)} <= {COMPANION, MASK}
+    assert {why for _, why in left_out_of(listing)} <= {COMPANION, COPY, MASK}
 
 
 TAGS = ("cat", "dog")

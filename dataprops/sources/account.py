@@ -59,6 +59,7 @@ IN_DOUBT = "in doubt"  # there is evidence against this decision (`doubts`)
 # suffix of a file that cannot be read -> remedy
 WAYS_OUT: dict[str, str] = {
     ".xls": "Excel 97-2003; save it as .xlsx or .csv",
+    ".ods": "an OpenDocument sheet; save it as .xlsx or .csv",
     ".tcia": "a list of series; fetch them with the NBIA Data Retriever, and give the folder",
     ".mat": "MATLAB arrays; save them as .npz (those of SVHN are read as svhn:FOLDER)",
     **dict.fromkeys((".pkl", ".pickle", ".pt", ".pth", ".joblib"), _PICKLED),

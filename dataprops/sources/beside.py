@@ -58,7 +58,17 @@ PARTICIPANTS = ("participants.tsv", "participants.csv")
 CONDITIONS = ("group", "condition", "arm", "cohort")  # columns of participants that may be the label
 LISTED = re.compile(r"(?:annotations?|labels?)\.json", re.IGNORECASE)
 THIN = 3  # images per folder; with no more on average, labels of a table take precedence over the folders
-MAY_TELL = (".xml", ".npy", ".npz", ".mat", ".pkl", ".pt", ".h5")  # files of unknown layout that may hold labels
+MAY_TELL = (
+    ".xml",
+    ".npy",
+    ".npz",
+    ".mat",
+    ".pkl",
+    ".pt",
+    ".h5",
+    ".cfg",
+)  # files of unknown layout that may hold labels
+SHEETS = (".ods", ".xls")  # tables that are not read
 _DEFAULTS = SourceOptions()
 
 
@@ -188,12 +198,13 @@ def _labels(table: pd.DataFrame, beside: Companions) -> None:
 def _tell_unread(table: pd.DataFrame, beside: Companions) -> None:
     """Report files that may hold labels, if none was read."""
     others = beside.ending(*TABLES) + _long_texts(beside)
-    called, out = ("tables", "giving the table") if others else ("files", "a table")
-    others = others or beside.ending(*MAY_TELL)
+    sheets = () if others else beside.ending(*SHEETS)
+    called, out = ("tables", "giving the table") if others or sheets else ("files", "a table")
+    others = others or sheets or beside.ending(*MAY_TELL)
     if not others or any(told["what"] == "labels" for told in table.attrs.get("decisions", ())):
         return
     why = f"{called} lie beside the images: {', '.join(others[:3])}{', ...' if len(others) > 3 else ''}"
-    option = f"{out} in place of the folder"
+    option = "saving it as .xlsx or .csv" if sheets else f"{out} in place of the folder"
     if len(others) <= MOST_TABLES and (found := columns_of(beside, others)) is not None:
         why = f"{why}; {found[0]} names images, and has the columns {named_columns(found[1])}"
         option = f"--label-column {shlex.quote(labels_first(found[1])[0])}"

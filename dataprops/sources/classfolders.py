@@ -22,7 +22,7 @@ from dataprops.sources.levels import (
     without_parts,
 )
 from dataprops.sources.masks import IMAGE_FOLDER
-from dataprops.sources.splitnames import FILLERS
+from dataprops.sources.splitnames import FILLERS, split_of
 from dataprops.sources.subjects import BIDS, SUBJECT, are_subjects, classes_of_subjects
 from dataprops.sources.table import shown
 
@@ -91,7 +91,7 @@ def classes_of_folders(
     plain = PLAIN.fullmatch(first) or IMAGE_FOLDER.search(first)
     if len(tops) == 1 and plain and all(len(rest) <= 1 for rest in rests):
         return none, none, [Decision("classes", "none", f"one folder {next(iter(tops))}", "--layout")], 0
-    aside = {top for top in tops if top.lower() in ASIDE and len(tops) > 2 and not any(split)}
+    aside = {top for top in tops if ASIDE & set(words_of(top)) and split_of(top) and len(tops) > 2 and not any(split)}
     named = {top: None if UNLABELLED & set(words_of(top)) or top in aside else shown(top) for top in tops}
     label = [named[rest[0]] if rest else None for rest in rests]
     deeper = _deeper(rests, f"{before}*{between}/")

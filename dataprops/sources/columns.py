@@ -13,7 +13,7 @@ import pandas as pd
 from dataprops.errors import DatapropsError
 from dataprops.sources.account import Decision
 from dataprops.sources.labels import joined, words_of
-from dataprops.sources.splitnames import SPLITS, are_splits
+from dataprops.sources.splitnames import SPLITS, are_splits, split_value
 from dataprops.sources.table import SourceOptions
 from dataprops.util.names import word_table
 
@@ -36,6 +36,7 @@ PATIENTS = word_table("""
     case casenumber studyid studyinstanceuid examid examinationid accessionnumber
     """)  # the last line: fallbacks if no column names the patient; a "case" with two values is case or control
 LEAST_CASES = 3
+BOX = {"y": "x", "dx": "dy"}  # a label's name, but beside the other column a coordinate
 # words that in combination name a patient column: Patient_num, PatientNo, ID paciente
 _PERSON = frozenset(("patient", "patients", "patienten", "subject", "participant", "paciente", "paziente", "patiente"))
 _NUMBER = frozenset(("id", "ids", "no", "nr", "num", "nb", "number", "nummer", "numero", "index", "code", "key", "uid"))
@@ -188,7 +189,7 @@ def is_meta(column: str) -> bool:
         plain_name(column) in META
         or is_patient(column)
         or last in META
-        or bool(last in _IDS and set(words_of(column)) & _WHO)
+        or bool(set(words_of(column)[-1:]) & _IDS and set(words_of(column)) & _WHO)
     )
 
 
@@ -267,7 +268,8 @@ class Found(NamedTuple):
 
 
 def _by_name(frame: pd.DataFrame, others: Sequence[str], binary: Sequence[str]) -> Found | None:
-    named = known_as(others, LABELS)
+    plain = {plain_name(column) for column in frame.columns}
+    named = [name for name in known_as(others, LABELS) if BOX.get(plain_name(name)) not in plain]
     return Found(named[:1], f"chosen by name from {len(frame.columns)} columns") if named else None
 
 
@@ -452,7 +454,7 @@ def optional(
     """
     values, told = _optional(frame, what, options, used)
     if what == "split":
-        values = [None if value is None else SPLITS.get(value.strip().lower(), value) for value in values]
+        values = [None if value is None else split_value(value) for value in values]
     return values, told
 
 

@@ -14,13 +14,14 @@ import pandas as pd
 from dataprops.sources.ends import by_ends, image_of
 from dataprops.sources.labels import words_of
 from dataprops.sources.table import SourceOptions
-from dataprops.sources.tablefile import as_text, read_table
-from dataprops.util.names import ending_of, stem_of
+from dataprops.sources.tablefile import as_text, has_header, read_table
+from dataprops.util.names import ending_of, stem_of, without_ending
 
 TABLES = (".csv", ".tsv", ".xlsx", ".parquet", ".json", ".jsonl", ".mat")
 LISTS = (".txt", ".lst")
 MOST_TABLES, MOST_BYTES = 40, 2**27  # tables per folder; bytes per table
 LARGEST = 2**29  # bytes of any other file, such as annotations
+HEAD = 2**14  # bytes read to test what a text file lists
 KEPT = 2**25  # bytes of files cached while the rules are tried
 EXAMPLES = frozenset(("submission", "submissions", "sample", "example", "prediction", "predictions"))
 
@@ -97,8 +98,11 @@ class Companions:
     def frame(self, name: str) -> pd.DataFrame:
         """Rows of a table; empty for other files."""
         try:
-            data = self.data(name, MOST_BYTES) if name.lower().endswith(TABLES) else b""
-            return read_table(data, name).frame if data else pd.DataFrame()
+            is_table = name.lower().endswith(TABLES) or name in self.headed
+            data, called = self.data(name, MOST_BYTES) if is_table else b"", name
+            if name in self.headed:
+                called = f"{without_ending(name)}.txt"
+            return read_table(data, called).frame if data else pd.DataFrame()
         except (ValueError, KeyError, TypeError, RecursionError):
             return pd.DataFrame()
 
@@ -120,6 +124,12 @@ class Companions:
     def tables(self) -> list[str]:
         """Files that are tables by their extensions, except those of one for each image."""
         return few_of_a_kind(self.ending(*TABLES))
+
+    @cached_property
+    def headed(self) -> list[str]:
+        """Text files that are tables with names of columns, except those of one for each image."""
+        likely = [name for name in few_of_a_kind(self.ending(*LISTS)) if stem_of(name) not in self.stems]
+        return [name for name in likely if has_header(self.data(name, MOST_BYTES)[:HEAD])]
 
     def alike(
         self, names: Sequence[str], named: Callable[[pd.DataFrame], pd.DataFrame] = lambda frame: frame

@@ -43,11 +43,12 @@ def compare(table: pd.DataFrame, beside: Companions, annotated: Mapping[str, Map
     other: Decision | None = None
     used: set[str] = set()
     tables = beside.ending(*TABLES)
+    headed = [name for name in beside.headed if split_of_list(name) is None]
     folders = {posixpath.dirname(key) for key in own}  # a text file in one of them is not a table of the dataset
     texts = [
         name for name in beside.ending(".txt") if split_of_list(name) is None and posixpath.dirname(name) not in folders
     ]
-    for told in neighbour_tables(beside, table["split"].tolist(), tables):
+    for told in neighbour_tables(beside, table["split"].tolist(), tables + headed):
         label = {key: name for key, name in told.label.items() if name is not None and own.get(key) is not None}
         if len(label) < ALIKE * sum(name is not None for name in own.values()) and not told.split:
             continue
@@ -79,7 +80,11 @@ def compare(table: pd.DataFrame, beside: Companions, annotated: Mapping[str, Map
         return
     stems = {without_ending(key) for key in own}
     unread = [name for name in tables if without_ending(name) not in stems and name not in used]
-    unread += [name for name in few_of_a_kind(texts) if beside.text(name).partition("\n")[0].count("\t") > 1]
+    unread += [
+        name
+        for name in few_of_a_kind(texts)
+        if name not in headed and beside.text(name).partition("\n")[0].count("\t") > 1
+    ]
     if unread and len(unread) <= MOST_TABLES:
         named = f"{', '.join(map(shown, unread[:SHOWN]))}{', ...' if len(unread) > SHOWN else ''}"
         why = f"{named} {'lies' if len(unread) == 1 else 'lie'} beside them, {NO_KNOWN_FORM}"

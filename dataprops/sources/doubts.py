@@ -75,7 +75,8 @@ PERSONS_AND_PARTS = frozenset(
 
 class Reading(NamedTuple):
     """The inferred reading: each image's path, class, split and patient; images per class; whether classes come from folders; files
-    left out; unused columns of tables, column -> image -> value; the columns chosen as the label, and whether by name.
+    left out; unused columns of tables, column -> image -> value; the columns chosen as the label, and whether by name; whether a
+    decision says already where labels may be, or classes without images are listed.
     """
 
     keys: list[str]
@@ -88,6 +89,7 @@ class Reading(NamedTuple):
     described: Mapping[str, Mapping[str, str | None]]
     chosen: Sequence[str]
     by_name: bool
+    asked: bool
 
 
 Told = tuple[str, str, str]  # what is in doubt, why, the option that corrects it
@@ -103,8 +105,10 @@ def with_doubts(table: pd.DataFrame, options: SourceOptions) -> None:
     chosen = next((one for one in told if one.get("columns")), {})
     columns = chosen.get("columns", ())
     by_name = len(columns) == 1 and chosen["why"] != ONLY_ONES
+    asked = any(one["value"] == "none" and one["what"] in ("labels", "classes") for one in told)
+    asked = asked or bool(table.attrs.get("empty_classes"))
     reading = Reading(
-        path, label, split, group, _classes(label), by_folders, left_out_of(table), described, columns, by_name
+        path, label, split, group, _classes(label), by_folders, left_out_of(table), described, columns, by_name, asked
     )
     for sign, answers in SIGNS:
         if not any(getattr(options, answer) for answer in answers) and (found := sign(reading)) is not None:
@@ -190,7 +194,11 @@ def pictures_or_splits(reading: Reading) -> Told | None:
         for name, some in words.items()
         if PLAIN.fullmatch(name) or (some & FILLERS and some <= plain) or (some and some <= TO_TELL)
     ]
-    return ("classes", f"{few_of(names)} name images or splits, not classes", _option(reading)) if names else None
+    if not names:
+        return None
+    others = len(words) - len(names) > 1 and sum(reading.classes[name] for name in names) < HALF * len(reading.keys)
+    option = _without(names) if others and reading.by_folders else _option(reading)
+    return "classes", f"{few_of(names)} name images or splits, not classes", option
 
 
 def named_as_masks(reading: Reading) -> Told | None:
@@ -199,7 +207,23 @@ def named_as_masks(reading: Reading) -> Told | None:
     names = [name for name, some in words.items() if some and MASKS.issuperset(some)]
     if not reading.by_folders or not names or any("mask" in some for name, some in words.items() if name not in names):
         return None
-    return "classes", f"classes are named as masks: {few_of(names)}", shlex.join(f"--exclude={name}" for name in names)
+    return "classes", f"classes are named as masks: {few_of(names)}", _without(names)
+
+
+def _without(names: Sequence[str]) -> str:
+    """The options that leave folders out."""
+    return " ".join(f"--exclude {shlex.quote(name)}" for name in names)
+
+
+def only_class(reading: Reading) -> Told | None:
+    """One class, named after the only folder: ``Leaves``."""
+    if not reading.by_folders or reading.asked or len(reading.classes) != 1 or None in reading.label:
+        return None
+    return (
+        "classes",
+        f"{few_of(reading.classes)}, the name of the only folder, is the class of all images",
+        "--layout none",
+    )
 
 
 def hardly_any_images(reading: Reading) -> Told | None:
@@ -235,6 +259,8 @@ def called_alike(reading: Reading) -> Told | None:
             stem = split, stem_of(key).lower().removeprefix(name.lower())
             owners[stem].add(name)
             named[name].add(stem)
+    pairs = zip(reading.keys, reading.label, strict=True)
+    cut = sum(name is not None and stem_of(key).lower().startswith(name.lower()) for key, name in pairs)
     alike = {
         name: shared
         for name, some in named.items()
@@ -246,8 +272,11 @@ def called_alike(reading: Reading) -> Told | None:
     if _counted([stem for _, stem in {stem for some in alike.values() for stem in some}]):
         return None
     (_, stem) = min(alike[min(alike)])
-    why = f"files in {few_of(alike)} have the same names, such as {shown(stem)}, like variants of the same images"
-    return "classes", why, _option(reading)
+    # AF01/AF01HA.jpg
+    persons = cut >= MOST * len(reading.keys) and all(re.search(r"\d", name) for name in alike)
+    like = "after that of their folder, like images of persons" if persons else "like variants of the same images"
+    why = f"files in {few_of(alike)} have the same names, such as {shown(stem)}, {like}"
+    return "classes", why, _option(reading, "group" if persons else "*")
 
 
 def _counted(names: Sequence[str]) -> bool:
@@ -343,6 +372,30 @@ def other_label_columns(reading: Reading) -> Told | None:
     return "labels", why, f"--label-column {shlex.quote(shown(rivals[0]))}"
 
 
+def codes_apart(reading: Reading) -> Told | None:
+    """A label whose values have other names in another split: 0 is ``normal`` in one and ``tumour`` in the other."""
+    if reading.by_folders or len(reading.chosen) > 1:
+        return None
+    column_of_label = (*reading.chosen, SourceOptions().label_column)[0]  # which, as named by default, needs no choice
+    for column, value_of in reading.described.items():
+        names: dict[str | None, dict[str, set[str]]] = defaultdict(lambda: defaultdict(set))
+        for key, label, split in zip(reading.keys, reading.label, reading.split, strict=True):
+            if label is not None and (value := value_of.get(key)) is not None:
+                names[split][label].add(value)
+        tells = all(
+            len(told) == len(set().union(*told.values())) == sum(map(len, told.values())) > 1 for told in names.values()
+        )
+        for label in sorted(set().union(*names.values())) if tells else ():
+            there = {split: min(told[label]) for split, told in names.items() if label in told}
+            if len(set(there.values())) > 1 and set(there.values()) <= set.intersection(
+                *(set().union(*told.values()) for told in names.values())
+            ):
+                seen = " and ".join(f"{shown(name)} in {split or 'no split'}" for split, name in there.items())
+                why = f"{shown(label)} of {shown(column_of_label)} is {seen}, by {shown(column)}"
+                return "labels", why, f"--label-column {shlex.quote(shown(column))}"
+    return None
+
+
 def words_in_every_class(reading: Reading) -> Told | None:
     """File names that begin with the same few words in every class: ``site1/cat_1.png``, ``site2/cat_2.png``."""
     if not reading.by_folders:
@@ -427,12 +480,14 @@ SIGNS: tuple[tuple[Sign, tuple[str, ...]], ...] = (
     (other_kinds, ("layout", "label_pattern", "label")),
     (pictures_or_splits, ("layout", "label_pattern")),
     (named_as_masks, ("layout", "label_pattern", "exclude")),
+    (only_class, ("layout", "label_pattern")),
     (hardly_any_images, ("layout", "label_pattern")),
     (one_patient_each, ("layout", "label_pattern", "group_pattern")),
     (called_alike, ("layout", "label_pattern", "include")),
     (splits_apart, ("layout", "label_pattern")),
     (splits_in_names, ("layout",)),
     (other_label_columns, ("label_pattern",)),
+    (codes_apart, ("label_pattern", "label")),
     (words_in_every_class, ("layout", "label_pattern")),
     (parts_in_every_class, ("layout", "label_pattern")),
     (archives_beside, ("include",)),

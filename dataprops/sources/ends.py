@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import posixpath
 import re
 import unicodedata
 from collections import Counter
@@ -26,7 +27,8 @@ def without_zeros(name: str) -> str:
 def by_ends(keys: Sequence[str]) -> dict[str, str | None]:
     """Map each path and path suffix, with and without file suffix, to its image; None if ambiguous.
 
-    Other keys are numbers without leading zeros, unique first parts of names, and names without a last word that nearly all share.
+    Other keys are numbers without leading zeros, unique first parts of names, names without a last word that nearly all share, and
+    names with blanks in place of other separators.
     """
     known: dict[str, str | None] = {}
     for key in keys:
@@ -39,10 +41,19 @@ def by_ends(keys: Sequence[str]) -> dict[str, str | None]:
     for key in keys:
         if (number := without_zeros(stem_of(key))) != stem_of(key):
             padded[number] = key if padded.get(number, key) == key else None
-    short: dict[str, str | None] = {}
+    short = dict[str, str | None]()
+    for key in keys:
+        if (spaced := _spaced(stem_of(key))) is not None:
+            short[spaced] = key if short.get(spaced, key) == key else None
     for key, stem in _without_last_word(keys):
         short[stem] = key if short.get(stem, key) == key else None
     return _by_beginnings(keys) | short | padded | known
+
+
+def _spaced(name: str) -> str | None:
+    """A name with blanks as separators, as tables may have it; None without separators."""
+    spaced = re.sub(r"[\s_-]+", " ", folded(name)).strip()
+    return spaced if " " in spaced else None
 
 
 def _one(first: str | None, second: str) -> str | None:
@@ -93,7 +104,10 @@ def image_of(path: str, known: Mapping[str, str | None]) -> str | None:
                 return known[one]
         text = text.partition("/")[2]
     folder, mark, name = folded(forward_slashes(path)).rpartition("_")
-    return image_of(f"{folder}/{name}", known) if mark and "/" not in folder else None  # 000001_01_01_109.png
+    if mark and "/" not in folder:  # 000001_01_01_109.png
+        return image_of(f"{folder}/{name}", known)
+    spaced = None if "_" in path else _spaced(stem_of(path) if ending_of(path) in SURE else posixpath.basename(path))
+    return None if spaced is None else known.get(spaced)
 
 
 def beginning_of(name: str, known: Collection[str]) -> str:

@@ -149,7 +149,8 @@ def _instead(location: str, ignored: Mapping[str, str], volumes: Sequence[str], 
         return f"; it holds {len(arrays):,} arrays such as {shown(min(arrays))}, not one image each: {what}"
     if found := arrays or [name for name in ignored if name.lower().endswith((".csv", ".zip"))]:
         more = ", with --images DIR if its images are elsewhere" if found[0].lower().endswith(".csv") else ""
-        return f"; it holds {shown(min(found))}: give that file itself{more}"
+        way = f"give that file itself{more}" if os.path.isdir(location) else "unpack it, and give the folder"  # noqa: PTH112
+        return f"; it holds {shown(min(found))}: {way}"
     endings = {name: Path(name).suffix.lower() for name in ignored}
     ways = {name: WAYS_OUT[ending] for name, ending in endings.items() if ending in WAYS_OUT and ending != ".txt"}
     if ways:

@@ -221,13 +221,24 @@ _SEPARATED = re.compile(r"(?<=[^\W_])[\s_\-]+(?=[^\W_])|\s+|_+")
 _JOINED = re.compile(r"(?<=[^\W\d]) (?=\d)|(?<=\d) (?=[^\W\d])|(?<=[^\W\d]{2}) (?=[^\W\d]{2})")
 
 
+def unaccented(name: str) -> str:
+    """A name without accents.
+
+    >>> unaccented("validação"), unaccented("Prüfung")
+    ('validacao', 'Prufung')
+    """
+    if name.isascii():
+        return name
+    return "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
+
+
 def words_of(name: str) -> list[str]:
-    """Words of a name, lower-cased.
+    """Words of a name, lower-cased and without accents.
 
     >>> words_of("train_images"), words_of("/fold1/X_test"), words_of("trainImages")
     (['train', 'images'], ['fold', 'x', 'test'], ['train', 'images'])
     """
-    return [part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", name)]
+    return [part.lower() for part in re.findall(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])", unaccented(name))]
 
 
 def spelling_key(label: str) -> str:

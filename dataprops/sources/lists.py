@@ -165,7 +165,8 @@ def _values_of(line: str) -> str:
 
 def _paths(line: str) -> Iterator[str]:
     """Candidate image paths in a line: the whole line, then each of its values, which may contain spaces."""
-    for text in (line, *re.split(r"[\s,;]+", line), *(part.strip(' "') for part in line.split(","))):
+    parts = (*re.split(r"[\s,;]+", line), *(part.strip(' "') for part in line.split(",")))
+    for text in (line, *parts, *re.findall(r'"([^"]+)"', line)):  # a name in quotes may contain a comma
         path = folded(forward_slashes(text)).lstrip("/")
         yield path
         if ending_of(path) in SURE:  # listed as 1.png, stored as 1.tif

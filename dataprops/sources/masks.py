@@ -14,6 +14,7 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 from dataprops.sources.account import EXCLUDED, MASK, NONE_LEFT_OUT, NOT_INCLUDED, Decision
+from dataprops.sources.splitnames import split_of
 from dataprops.sources.table import shown
 from dataprops.util.names import without_ending
 
@@ -36,8 +37,8 @@ PLURAL = re.compile(
     re.IGNORECASE,
 )
 SINGULAR = re.compile(
-    r"(?:^|[-_ ])(?:mask(?:[-_ ]?\d+)?|seg|label|annotation|roi|manual|overlays?|heat[-_ ]?maps?|depth|disparity|thumb(?:nail)?s?"
-    r"|previews?)$"
+    r"(?:^|[-_ ])(?:mask(?:[-_ ]?\d+)?|seg|label|annotation|roi|manual|overlays?|depth|disparity|thumb(?:nail)?s?"
+    r"|(?:heat|gaze|saliency|attention)[-_ ]?maps?|contours?|previews?)$"
     r"|(?-i:[a-z](?:Masks?|Segmentations?|Annotations?)$)|^masks?[-_ ](?:binary|images?|files|png|bw)$",
     re.IGNORECASE,
 )
@@ -133,15 +134,19 @@ def _remark_on_ends(keys: Sequence[str]) -> list[Decision]:
     for stem, key in stems.items():
         if (end := END.search(stem)) and stem[: end.start()] in stems:
             ends.setdefault(end[0], []).append(key)
-    end, found = max(ends.items(), key=lambda item: len(item[1]), default=("", []))
-    if 2 * len(found) < max(MOST * len(keys), LEAST_TWINS):
+    most = max(map(len, ends.values()), default=0)
+    ends = {end: found for end, found in sorted(ends.items()) if len(found) >= MOST * most}  # x_OC and x_OD beside x
+    number = sum(map(len, ends.values()))
+    if number + most < max(MOST * len(keys), LEAST_TWINS):
         return []
+    end, found = next(iter(ends.items()))
     second = min(found)
     first = stems[_without_endings(second).removesuffix(end)]
     why = (
-        f"{len(found):,} have the name of another file with {end} appended, such as {shown(second)} and {shown(first)}"
+        f"{number:,} have the name of another file with {' or '.join(ends)} appended, such as {shown(second)} and"
+        f" {shown(first)}"
     )
-    return [Decision("masks", NONE_LEFT_OUT, why, f"--exclude '*{end}.*'")]
+    return [Decision("masks", NONE_LEFT_OUT, why, " ".join(f"--exclude '*{end}.*'" for end in ends))]
 
 
 def _without_endings(name: str) -> str:
@@ -246,7 +251,7 @@ def _within(inside: dict[str, list[tuple[str, str]]], plain: list[tuple[str, str
     first = {stem: FIRST_WORD.match(stem) for stem in places} if inside else {}
     if len({found and found[0] for found in first.values()}) == 1:  # mask_0001-l.png belongs to bus_0001-l.png
         places |= {stem[found.end() :]: places[stem] for stem, found in first.items() if found}
-    stems = sorted(places)
+    stems, outside = sorted(places), {folder for folder, _ in plain}
 
     def of(base: str) -> set[str]:
         known = places.get(base) or places.get(_prefixed(base, stems) or "")
@@ -268,7 +273,13 @@ def _within(inside: dict[str, list[tuple[str, str]]], plain: list[tuple[str, str
             continue
         beside = {place for some in have for place in some}
         twice = all(_bases(stem) for _, stem in files)  # PedMasks/1_mask.png: the names mark masks too
-        if twice or PLURAL.search(part) or any(place == parent or _image_like(place, parent) for place in beside):
+        # Expert/mask, Expert/gaze_map: no images below Expert, so mask is not a class beside no_mask
+        alone = (
+            parent and split_of(parent) is None and not any(f"{place}/".startswith(f"{parent}/") for place in outside)
+        )
+        if (twice or alone or PLURAL.search(part)) or any(
+            place == parent or _image_like(place, parent) for place in beside
+        ):
             found.update(key for key, _ in files)
     return found
 

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import pandas as pd
 
 from dataprops.errors import DatapropsError
+from dataprops.imaging.formats import SURE
 from dataprops.sources.account import Decision
 from dataprops.sources.columns import (
     columns_of_files,
@@ -27,6 +28,7 @@ from dataprops.sources.columns import (
     without_labels,
 )
 from dataprops.sources.companions import (
+    HEAD,
     LISTS,
     MOST_BYTES,
     TABLES,
@@ -43,15 +45,16 @@ from dataprops.sources.resolve import folded, forward_slashes
 from dataprops.sources.splitnames import are_splits
 from dataprops.sources.table import Said, SourceOptions
 from dataprops.sources.tablefile import Table, as_text, has_bars, lists_images, read_table
-from dataprops.util.names import stem_of, without_ending
+from dataprops.util.names import ending_of, stem_of, without_ending
 
-HEAD = 2**14  # bytes read to test whether a text file lists images
 NAMED = 0.5  # minimum fraction of a table's rows, or of the images, that are matched
 LONG = 6  # minimum digits of an image's name that is a number, in a list without extensions
 WHOLE = 0.9  # minimum fraction of images for a complete table
 DISAGREE = 0.01  # maximum fraction of images in both tables with different labels
 DESCRIBED = 64  # other columns kept, to find subgroups that are harder than the rest
-OF_MASKS = frozenset(("mask", "masks", "segmentation", "roi", "groundtruth"))  # words of columns of mask files
+OF_MASKS = frozenset(
+    ("mask", "masks", "segmentation", "segmented", "roi", "groundtruth")
+)  # words of columns of mask files
 
 
 class Told(NamedTuple):
@@ -193,7 +196,7 @@ def _told(name: str, known: Mapping[str, str | None], beside: Companions, option
         found = roles(frame, options, name, used)
     except (ValueError, KeyError, TypeError, RecursionError, DatapropsError):
         return None
-    if name.lower().endswith(LISTS) and _are_ids(found.label):
+    if (name.lower().endswith(LISTS) and _are_ids(found.label)) or _are_no_labels(found.label):
         return None
     decisions = [*read.decisions, *named.decisions, *found.decisions]
     group = found.group
@@ -320,6 +323,15 @@ def _are_ids(labels: Sequence[str | None]) -> bool:
     """Whether the numbers beside the paths of a list are unique per image: ids, not labels."""
     whole = [label for label in labels if label is not None and label.strip().isdecimal()]
     return len(whole) == len(set(whole)) == len(labels) > 2
+
+
+def _are_no_labels(labels: Sequence[str | None]) -> bool:
+    """Whether all values are files, as masks of the images are (``./labelsTr/1.nii.gz``), or objects of JSON."""
+    told = [label for label in labels if label is not None]
+    return bool(told) and all(
+        ending_of(label) in SURE or label.endswith((".nii", ".nii.gz")) or label.startswith(("{", "[{"))
+        for label in told
+    )
 
 
 def _with_names(

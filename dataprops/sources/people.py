@@ -45,7 +45,7 @@ def with_persons(table: pd.DataFrame, beside: Companions, folders: Sequence[str 
     known = {name for name in folders if name is not None}
     if len(known) < LEAST:
         return False
-    for parts in beside.alike(beside.ending(*WRITTEN), lambda frame: _with_names(frame, known)):
+    for parts in beside.alike(beside.ending(*WRITTEN) + beside.headed, lambda frame: _with_names(frame, known)):
         name, frame = " and ".join(parts), pd.concat(parts.values(), ignore_index=True)
         if (found := _persons(frame, known)) is None:
             continue
@@ -86,8 +86,8 @@ def _told_of(
         label, several, told = labels_of(frame, options, name, used)
     except DatapropsError:
         return False
-    if any(len({label[row] for row in some} - {None}) > 1 for some in rows):
-        return False  # for example, one row per image
+    if len(set(label) - {None}) < 2 or any(len({label[row] for row in some} - {None}) > 1 for some in rows):
+        return False  # a constant, or for example, one row per image
     split, _ = optional(frame, "split", options, used)
     at = [some[0] if some else None for some in rows]
     table["label"] = pd.Series([None if row is None else label[row] for row in at], dtype=object)

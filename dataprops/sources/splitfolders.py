@@ -21,6 +21,7 @@ def splits_of_folders(folders: list[list[str]]) -> tuple[list[str | None], list[
     named = named or _named_longer(tops, folders)
     others = [top for top in tops if top not in named]
     if len(others) == 1 and _beside_classes(named, others[0], folders):  # "The dataset/benign cases", "Test cases"
+        named |= {others[0]: "train"} if PLAIN.fullmatch(others[0]) else {}  # DATA beside TEST
         split = [named.get(folder[0]) if folder else None for folder in folders]
         return split, [folder[1:] for folder in folders], 1
     if named and (not others or _enough(named, others, folders)):

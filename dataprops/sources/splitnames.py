@@ -6,7 +6,7 @@ import re
 from collections import defaultdict
 from collections.abc import Iterable, Sequence
 
-from dataprops.sources.labels import words_of
+from dataprops.sources.labels import unaccented, words_of
 from dataprops.util.names import word_table
 
 SPLITS = {
@@ -23,6 +23,15 @@ SPLITS = {
     "publictest": "val",
     "privatetest": "test",
 }
+# in German, Spanish, French, Portuguese, Italian, Dutch, Turkish and Chinese, without accents
+_ABROAD = {
+    "train": """
+        trainings trainingsdaten entrenamiento apprentissage entrainement treino treinamento addestramento egitim 训练 训练集
+        """,
+    "val": "validierung validierungs validierungsdaten validacion validacao validazione convalida validatie dogrulama 验证 验证集",
+    "test": "testdaten prufung pruefung prueba pruebas teste prova 测试 测试集",
+}
+SPLITS |= {word: split for split, words in _ABROAD.items() for word in word_table(words)}
 # folder names; in table columns, the additional names are kept as they are
 OF_FOLDERS = SPLITS | {
     "trainval": "train",
@@ -42,9 +51,18 @@ FILLERS = frozenset(
 VERSION = frozenset(("v", "version"))  # version words in split names: Training_Data, Test_v2_Data
 
 
+def split_value(value: str) -> str:
+    """The split that a table's value names; other values are returned unchanged.
+
+    >>> split_value("Valid "), split_value("entrenamiento"), split_value("site 3")
+    ('val', 'train', 'site 3')
+    """
+    return SPLITS.get(unaccented(value.strip().lower()), value)
+
+
 def are_splits(values: Sequence[str | None]) -> bool:
     """Whether all values of a column name splits; None is missing."""
-    return all(value is None or value.strip().lower() in SPLITS for value in values)
+    return all(value is None or unaccented(value.strip().lower()) in SPLITS for value in values)
 
 
 def split_of(name: str) -> str | None:
@@ -54,9 +72,11 @@ def split_of(name: str) -> str | None:
     ['train', 'train', 'test', 'train', 'train', None, None]
     >>> split_of("train_and_validation_sets"), split_of("train_and_test_sets"), split_of("Development")
     ('train', None, 'val')
+    >>> split_of("Prüfung"), split_of("conjunto de treino"), split_of("validação")
+    ('test', None, 'val')
     """
-    if name.lower() in OF_FOLDERS:
-        return OF_FOLDERS[name.lower()]
+    if (whole := unaccented(name.lower())) in OF_FOLDERS:
+        return OF_FOLDERS[whole]
     words = [word.removesuffix("set") or word for word in words_of(name)]
     found = [OF_FOLDERS[word] for word in words if word in OF_FOLDERS]
     found = ["train"] if found == ["train", "val"] else found

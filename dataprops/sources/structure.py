@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter, defaultdict
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import NamedTuple
 
 from dataprops.errors import DatapropsError
@@ -73,6 +73,8 @@ def second_copies(keys: Sequence[str]) -> dict[str, str]:
 
     >>> second_copies(["a/1.png", "b/2.png", "set/a/1.png", "set/b/2.png"])
     {'set/a/1.png': 'set', 'set/b/2.png': 'set'}
+    >>> second_copies(["all/1.png", "all/2.png", "train/a/1.png", "test/a/2.png"])
+    {'all/1.png': 'all', 'all/2.png': 'all'}
     """
     root = common_root(keys)
     below: dict[str, list[str]] = defaultdict(list)
@@ -80,6 +82,8 @@ def second_copies(keys: Sequence[str]) -> dict[str, str]:
         top, slash, _ = key[len(root) :].partition("/")
         if slash:
             below[top].append(key[len(root) :])
+    if (top := _splits_again(below)) is not None:
+        return {root + name: root + top for name in below[top]}
     everything = {key[len(root) :] for key in keys}
     for top, names in below.items():
         if len(names) > 0.6 * len(keys):
@@ -93,6 +97,20 @@ def second_copies(keys: Sequence[str]) -> dict[str, str]:
             if again >= ALIKE * len(rest) and again >= 0.5 * outside:
                 return {root + name: root + top for name in names}
     return {}
+
+
+def _splits_again(below: Mapping[str, Sequence[str]]) -> str | None:
+    """The folder that holds the files of all splits again: ``all/cat/1.png`` or ``all/1.png`` beside ``train/cat/1.png``."""
+    splits = [top for top in below if split_of(top) is not None]
+    for top in below.keys() - set(splits) if len(splits) > 1 else ():
+        flat = all(name.count("/") == 1 for name in below[top])
+        first = -1 if flat else 1  # of the parts of a path: its file name, or all below the first folder
+        own = {tuple(name.split("/")[first:]) for name in below[top]}
+        others = [tuple(name.split("/")[first:]) for split in splits for name in below[split]]
+        known = set(others)
+        if len(known) == len(others) and len(own & known) >= ALIKE * max(len(own), len(known)):
+            return top
+    return None
 
 
 def infer(keys: Sequence[str], layout: str | None = None) -> Structure:

@@ -346,7 +346,25 @@ def lists_images(head: bytes) -> bool:
     separator = separator_of(text)
     if separator == "," and "," not in text.partition("\n")[0]:
         separator = _blanks_of(text)
-    return _names_missing(text, separator) is not None
+    return _names_missing(text, separator) is not None or _has_header(text, separator)
+
+
+def has_header(head: bytes) -> bool:
+    """Whether a text starts as a table: names of columns, then rows of as many values, one of them an image.
+
+    >>> has_header(b"id path\\n1 a.png\\n2 b.png\\n"), has_header(b"a.png 0\\nb.png 1\\n")
+    (True, False)
+    """
+    text = as_text(head)[0]
+    separator = separator_of(text)
+    return _has_header(text, _blanks_of(text) if separator not in text.partition("\n")[0] else separator)
+
+
+def _has_header(text: str, separator: str) -> bool:
+    rows = _first_rows(text, separator)
+    images = [[ending_of(cell.strip().replace("\\", "/")) in SURE for cell in row] for row in rows]
+    same = len(rows) > 1 and len({len(row) for row in rows}) == 1 and len(rows[0]) > 1
+    return same and not any(images[0]) and any(map(all, zip(*images[1:], strict=True)))
 
 
 def _blanks_of(text: str) -> str:
@@ -356,6 +374,8 @@ def _blanks_of(text: str) -> str:
         line.split() for line in (lines if text.endswith("\n") or len(lines) < LOOK else lines[:-1]) if line.strip()
     ]
     places = [[at for at, cell in enumerate(row) if ending_of(cell) in SURE] for row in rows]
+    if len(rows) > 2 and not places[0] and len(rows[0]) == len(rows[1]):
+        rows, places = rows[1:], places[1:]  # a header
     alike = len({(len(row), *at) for row, at in zip(rows, places, strict=True)}) == 1
     return BLANKS if alike and len(rows[0]) > 2 and len(places[0]) == 1 else LAST_BLANK
 

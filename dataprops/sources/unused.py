@@ -5,8 +5,9 @@ from __future__ import annotations
 import posixpath
 import re
 import shlex
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import pandas as pd
 
@@ -57,7 +58,7 @@ def with_unused(table: pd.DataFrame, beside: Companions) -> None:
     for name in unused[:MOST_TABLES]:
         half_told = posixpath.basename(name) in others
         option = OPTION
-        if not name.lower().endswith(LISTS):
+        if not name.lower().endswith(LISTS) or name in beside.headed:
             why, columns = _of_table(name, beside, labels, half_told)
             option = f"--layout none --label-column {shlex.quote(columns[0])}" if columns else OPTION
         elif half_told or PROSE & set(words_of(posixpath.basename(name))) or posixpath.dirname(name) in folders:
@@ -81,11 +82,13 @@ def _of_table(name: str, beside: Companions, labels: Sequence[str | None], half_
     if found is not None:
         label_of = dict(zip(keys, labels, strict=True))
         columns = [column for column in found[1] if not half_told or set(words_of(column)) & set(LABELS)]
-        columns = [column for column in columns if not _tells(texts[column], found[2], label_of)]
+        columns = [column for column in columns if not _tells(column, texts[column], found[2], label_of)]
         images = len(set(found[2]) - {None})
         told = f"{images:,} of {len(keys):,} images and has the columns {named_columns(columns)}"
         return (told, labels_first(columns)) if columns and images >= HALF * len(keys) else ("", [])
-    if half_told or frame.empty:
+    if frame.empty:
+        return _of_objects(beside.json(name), beside), []
+    if half_told:
         return "", []
     classes = {without_zeros(label) for label in labels if label is not None}
     parts = [key.split("/")[:-1] for key in keys]
@@ -99,11 +102,34 @@ def _of_table(name: str, beside: Companions, labels: Sequence[str | None], half_
     return "", []
 
 
-def _tells(values: Sequence[str | None], images: Sequence[str | None], label_of: Mapping[str, str | None]) -> bool:
-    """Whether values carry the same information as the labels of their images, under any naming."""
+def _of_objects(whole: Any, beside: Companions) -> str:
+    """What a JSON file of unknown form tells: the number of images that it names, if it has few values under a label's name."""
+    named = set[str]()
+    found: dict[str, list[str]] = defaultdict(list)
+    waiting = [whole]
+    while waiting:
+        one = waiting.pop()
+        waiting += one.values() if isinstance(one, dict) else one if isinstance(one, list) else ()
+        named |= {stem_of(one)} & beside.stems if isinstance(one, str) else set()
+        for name, value in one.items() if isinstance(one, dict) else ():
+            if isinstance(value, str | int) and set(words_of(name)) & set(LABELS):
+                found[name].append(str(value))
+    few = [name for name in sorted(found) if few_valued({name: found[name]})]
+    images = sum(stem_of(key) in named for key in beside.keys)
+    enough = few and images >= HALF * len(beside.keys)
+    return f"{images:,} of {len(beside.keys):,} images and has values of {named_columns(few)}" if enough else ""
+
+
+def _tells(
+    column: str, values: Sequence[str | None], images: Sequence[str | None], label_of: Mapping[str, str | None]
+) -> bool:
+    """Whether values carry the same information as the labels of their images, under any naming, or a finer division that is not
+    named as classes.
+    """
     pairs = {(value, label_of[key]) for value, key in zip(values, images, strict=True) if key is not None}
     told, labels = {value for value, _ in pairs}, {label for _, label in pairs}
-    return len(labels - {None}) > 1 and len(pairs) <= max(len(told), len(labels))
+    finest = len(labels) if set(words_of(column)) & set(LABELS) else max(len(told), len(labels))
+    return len(labels - {None}) > 1 and len(pairs) <= finest
 
 
 def _of_list(name: str, beside: Companions, labels: Sequence[str | None]) -> str:

@@ -87,7 +87,8 @@ def versions(keys: Sequence[str], folders: Sequence[Sequence[str]]) -> frozenset
         others = {next(stems(key)) for other, some in below.items() if other != top for key in some}
         if sum(any(stem in others for stem in stems(key)) for key in below[top]) >= SAME * len(below[top]):
             found.add(top)
-    return frozenset((*found, *(top for top in below if is_version(top)))) if found else frozenset()
+    plain = (top for top in below if is_version(top) or (top and AROUND.issuperset(words_of(top))))
+    return frozenset((*found, *plain)) if found else frozenset()
 
 
 def class_of(name: str) -> str:

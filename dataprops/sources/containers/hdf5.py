@@ -14,6 +14,7 @@ import atexit
 import errno
 import functools
 import math
+import re
 from collections.abc import Iterator, Sequence
 from contextlib import suppress
 from dataclasses import replace
@@ -28,7 +29,7 @@ from dataprops.imaging.decode import RawImage
 from dataprops.sources.account import COMPANION, Decision, told
 from dataprops.sources.containers import arraysets
 from dataprops.sources.containers.arraysets import Named, key_parts
-from dataprops.sources.containers.members import LARGE
+from dataprops.sources.containers.members import LARGE, shards_of
 from dataprops.sources.containers.streams import one_by_one
 from dataprops.sources.labels import words_of
 from dataprops.sources.remote import filesystems, readers
@@ -236,7 +237,7 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
 
 def _folder(location: str, options: SourceOptions) -> pd.DataFrame:
     """All files in a folder that hold images, with labels from files that hold only labels."""
-    names = sorted(p.name for p in Path(location).iterdir() if p.suffix.lower() in SUFFIXES and p.name[0] != ".")
+    _, names = shards_of(location, SUFFIXES, access_of(options))
     used = {beside for name in names if (beside := arraysets.beside(name, names)) is not None}
     columns: dict[str, list] = {name: [] for name in ("key", "label", "split", "group")}
     left_out: dict[str, str] = {}
@@ -355,8 +356,9 @@ def _place(location: str, key: str) -> tuple[str, str, int]:
     """File, array and row of a key."""
     name, row = key_parts(key)
     if not is_url(location) and Path(location).is_dir():
-        file, _, name = name.partition("/")
-        location = str(Path(location) / file)
+        at = re.search(r"[.](?:h5|hdf5|he5)(?:/|$)", name, re.IGNORECASE)
+        end = at.end() if at else len(name)
+        location, name = str(Path(location) / name[:end].rstrip("/")), name[end:]
     return location, name, row
 
 
@@ -384,6 +386,5 @@ def stream(
 
 def version_tokens(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
     """A number per image that changes when its file does."""
-    several = not is_url(location) and Path(location).is_dir()
-    places = [str(Path(location) / key.partition("/")[0]) if several else location for key in keys]
+    places = [_place(location, key)[0] for key in keys]
     return filesystems.version_tokens(places, access_of(options))

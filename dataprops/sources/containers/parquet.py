@@ -28,6 +28,7 @@ from dataprops.sources.containers.members import is_safe, shards_of, split_named
 from dataprops.sources.remote import filesystems, readers
 from dataprops.sources.remote.connections import ACCESS, Access, access_of
 from dataprops.sources.remote.readers import open_reader
+from dataprops.sources.splitnames import split_value
 from dataprops.sources.table import SourceOptions, chosen_rules, column_values, image_table, shown
 from dataprops.sources.tablefile import open_parquet, read_group, whole_parquet
 from dataprops.util.budget import read_whole
@@ -206,9 +207,7 @@ def _rows(location: str, name: str, options: SourceOptions) -> Rows:
     columns = {
         "key": keys,
         "label": texts(label),
-        "split": [
-            split if value is None else folder.SPLITS.get(value.lower(), value) for value in texts(options.split_column)
-        ],
+        "split": [split if value is None else split_value(value) for value in texts(options.split_column)],
         "group": texts(group),
         "path": [shown(f"{key}/{path}" if path else key) for key, path in zip(keys, inside, strict=True)],
     }

@@ -18,7 +18,7 @@ from typing import Any, NamedTuple
 from dataprops.sources.account import Decision
 from dataprops.sources.columns import LABELS, PATIENTS, known_as
 from dataprops.sources.labels import joined
-from dataprops.sources.splitnames import SPLITS
+from dataprops.sources.splitnames import split_value
 from dataprops.sources.table import SourceOptions
 
 CLASS = ("cls", "class", "label", "lbl", "target")
@@ -99,7 +99,7 @@ def beside(name: str, told: Mapping[str, str], options: SourceOptions, captions:
         label = text if text and len(text) <= LABEL and "\n" not in text else None  # a report is not a label
     split = _value(_field(fields, options.split_column, _DEFAULTS.split_column, ()))
     group = _value(_field(fields, options.group_column, _DEFAULTS.group_column, PATIENTS))
-    return Beside(label, split and SPLITS.get(split.lower(), split), group)
+    return Beside(label, split and split_value(split), group)
 
 
 def _field(fields: Mapping[str, Any], wanted: str, default: str, names: Sequence[str]) -> Any:
