@@ -81,14 +81,14 @@ def with_tables(table: pd.DataFrame, read: Callable[[str], bytes], options: Sour
         read(key) -> content of a file that was left out, bytes. Raises OSError.
     """
     beside = Companions(table["key"].tolist(), list(table.attrs.get("ignored", ())), read, options)
-    if options.layout and options.layout != "none":  # says what it names; what else is known stays known
-        if "split" not in options.layout:
-            with_splits(table, beside)
-        if "group" not in options.layout:
+    named = options.layout.split("/") if options.layout else []  # what it says stays; what else is known is filled in
+    if "split" not in named:
+        with_splits(table, beside)
+    if "class" in named:
+        if "group" not in named:
             with_patients(table, beside)
         withdraw(table, "splits", value="none")  # confirmed
         return table
-    with_splits(table, beside)
     _classes(table, beside)
     with_versions(table)
     if masks := table.attrs.pop("masks", set()):

@@ -29,6 +29,7 @@ from dataprops.sources.table import shown
 UNLABELLED = frozenset(("unlabeled", "unlabelled"))
 # folders beside classes that are not classes themselves ("train" may be one: the vehicle)
 ASIDE = frozenset(("test", "testing", "val", "validation"))
+IMAGES = frozenset(("image", "images", "img", "imgs", "pictures", "photos"))
 LEAST_NUMBERS = 3  # numbered names with a common stem; fewer may be classes: Type_1, Type_2
 FEW = 200  # largest number of folders below the classes that may themselves be the classes
 MANY, ALONE = 12, 0.8  # folders are not classes if there are this many, and this fraction of them hold one image each
@@ -123,6 +124,8 @@ def _deeper(rests: list[list[str]], before: str) -> Decision | None:
     if len(below) == 1 and PLAIN.fullmatch(min(below)):  # amazon/images/mug
         return _deeper([[rest[0], *rest[2:]] for rest in rests if rest], f"{before}*/")
     common = set.intersection(*inside.values()) if inside else set()
+    if any(map(split_of, inside)):  # "test" beside others: their names may be splits in another language
+        before = f"{before.removesuffix('*/')}split/"
     option = f"--layout '{before}class'"
     if any(SUBJECT.fullmatch(name) for names in inside.values() for name in names):
         return None
@@ -140,6 +143,9 @@ def _deeper(rests: list[list[str]], before: str) -> Decision | None:
         )
     if not 1 < len(below) <= min(FEW, len(rests) / 2):
         return None
+    if all(IMAGES & set(words_of(name)) for name in below):  # data_C1/images_C1
+        why = f"the class folders contain {few_of(below)}: they may be parts of one dataset"
+        return Decision("classes", IN_DOUBT, why, "--layout none")
     return Decision("classes", IN_DOUBT, f"the class folders contain {few_of(below)}, which may be the classes", option)
 
 

@@ -47,6 +47,7 @@ _WHO = frozenset(
     """)
 )
 OTHER_IDS = ("study", "studyid", "series", "seriesid", "split", "group", "index")
+FILLED = 0.5  # least fraction of a label column's cells that are not empty
 FILES = 0.9  # least fraction of a column's values that look like file names
 PARTS = ("split", "splits", "set", "subset", "partition", "phase", "dataset", "fold", "usage")
 BINARY = frozenset({"0", "1", "0.0", "1.0", "true", "false"})
@@ -270,6 +271,7 @@ class Found(NamedTuple):
 def _by_name(frame: pd.DataFrame, others: Sequence[str], binary: Sequence[str]) -> Found | None:
     plain = {plain_name(column) for column in frame.columns}
     named = [name for name in known_as(others, LABELS) if BOX.get(plain_name(name)) not in plain]
+    named.sort(key=lambda name: frame[name].notna().mean() < FILLED)  # the filled ones first
     return Found(named[:1], f"chosen by name from {len(frame.columns)} columns") if named else None
 
 
@@ -290,7 +292,7 @@ def _of_masks(frame: pd.DataFrame, others: Sequence[str], binary: Sequence[str])
 
 def _by_last_word(frame: pd.DataFrame, others: Sequence[str], binary: Sequence[str]) -> Found | None:
     """The only filled column whose last word is a label's name; with two values, columns of 0 and 1 beside it go first."""
-    filled = frame.columns[frame.notna().mean() >= 0.5]
+    filled = frame.columns[frame.notna().mean() >= FILLED]
     ending = [column for column in others if column in filled and last_word(column) in LABELS]
     if len(ending) != 1 or (frame[ending[0]].nunique() <= 2 and _of_ones(frame, others, binary) is not None):
         return None

@@ -229,6 +229,7 @@ def unaccented(name: str) -> str:
     """
     if name.isascii():
         return name
+    name = name.replace("æ", "ae").replace("ø", "o")
     return "".join(c for c in unicodedata.normalize("NFKD", name) if not unicodedata.combining(c))
 
 

@@ -260,7 +260,8 @@ def _named(
     several = columns_of_files(frame, files) if options.path_column == SourceOptions().path_column else []
     try:
         column, decisions = path_column(frame, options, exist, name, files)
-        several = [column, *(one for one in several if one != column and OF_MASKS & set(words_of(one)))]
+        marked = [str(one) for one in frame.columns if one != column and OF_MASKS & set(words_of(str(one)))]
+        several = [column, *(one for one in marked if share(texts_of(frame[one].dropna())) >= NAMED)]
     except DatapropsError:
         decisions = []
     masks = {column for column in several if len(several) > 1 and OF_MASKS & set(words_of(column))}

@@ -23,12 +23,16 @@ SPLITS = {
     "publictest": "val",
     "privatetest": "test",
 }
-# in German, Spanish, French, Portuguese, Italian, Dutch, Turkish and Chinese, without accents
+# in German, Spanish, French, Portuguese, Italian, Dutch, Swedish, Danish, Turkish and Chinese, without accents
 _ABROAD = {
     "train": """
-        trainings trainingsdaten entrenamiento apprentissage entrainement treino treinamento addestramento egitim 训练 训练集
+        trainings trainingsdaten entrenamiento apprentissage entrainement treino treinamento addestramento traning
+        traening trening egitim 训练 训练集
         """,
-    "val": "validierung validierungs validierungsdaten validacion validacao validazione convalida validatie dogrulama 验证 验证集",
+    "val": """
+        validierung validierungs validierungsdaten validacion validacao validazione convalida validatie validering
+        dogrulama 验证 验证集
+        """,
     "test": "testdaten prufung pruefung prueba pruebas teste prova 测试 测试集",
 }
 SPLITS |= {word: split for split, words in _ABROAD.items() for word in word_table(words)}
