@@ -503,6 +503,19 @@ def test_markdown_has_the_key_figures_and_pictures(audited):
     assert r"benign \<b\>" in text
 
 
+def test_an_unreliable_geomle_is_told_on_the_terminal(audited):
+    summary = audited[0]
+    mle = summary["intrinsic_dimension"]["mle"]["value"]
+    said = {}
+    for factor in (1.5, 2.5):
+        told = {**summary["intrinsic_dimension"]["mle"], "value": factor * mle}
+        out = io.StringIO()
+        estimates = {**summary["intrinsic_dimension"], "geomle": told}
+        print_summary({**summary, "intrinsic_dimension": estimates}, Console(file=out, width=100))
+        said[factor] = " ".join(out.getvalue().split())
+    assert "Do not rely on it here." in said[2.5] and "Do not rely on it here." not in said[1.5]
+
+
 def test_terminal_summary_fits_its_width(audited):
     out = io.StringIO()
     print_summary(audited[0], Console(file=out, width=80))

@@ -12,6 +12,7 @@ from dataprops.report.key_numbers import keys_of
 from dataprops.report.numbers import how_compared, number, plus_minus
 from dataprops.report.terminal_laws import unused_calibration
 from dataprops.report.text import all_visible
+from dataprops.report.words import caution
 
 if TYPE_CHECKING:
     from rich.console import Console
@@ -54,7 +55,7 @@ def print_summary(summary: dict[str, Any], console: Console) -> None:
     others = {name: one for name, one in known.items() if name != "mle"}
     if others:
         estimates = (f"{plus_minus(one['value'], one['se'])} ({title_of(name)})" for name, one in others.items())
-        table.add_row("dimension, other estimators", "; ".join(estimates))
+        table.add_row("dimension, other estimators", ". ".join(["; ".join(estimates), *caution(s)]))
     sharp = s["label_sharpness"]
     if sharp["q95"] is not None:
         table.add_row("sharpness, 95 % and 99 % of images", f"at most {number(sharp['q95'])}, {number(sharp['q99'])}")

@@ -188,10 +188,15 @@ def disagreement(summary: Mapping[str, Any], near: float = 0.0) -> str:
             f"TwoNN gives {number(twonn)}, the MLE {number(mle)}: the MLE uses a larger neighbourhood ({summary['k']} neighbours),"
             " and is biased low for small datasets."
         )
-    geo = found.get("geomle") or {}
-    if mle and geo.get("value") and geo["value"] > 2 * mle:
-        out.append(
-            f"GeoMLE gives {number(geo['value'])}: it extrapolates linearly to neighbour distance zero, and with"
-            f" {summary['n_images']:,} images that line is steep. Do not rely on it here."
-        )
-    return " ".join(out)
+    return " ".join([*out, *caution(summary)])
+
+
+def caution(summary: Mapping[str, Any]) -> list[str]:
+    """The sentence, if any, on a GeoMLE that is not to be relied on."""
+    mle, geo = ((summary["intrinsic_dimension"].get(name) or {}).get("value") for name in ("mle", "geomle"))
+    if not mle or not geo or geo <= 2 * mle:
+        return []
+    return [
+        f"GeoMLE gives {number(geo)}: it extrapolates linearly to neighbour distance zero, and with"
+        f" {summary['n_images']:,} images that line is steep. Do not rely on it here."
+    ]
