@@ -10,7 +10,7 @@ import pandas as pd
 from dataprops.laws.fitting.fitted import Fit, FittedLaw
 from dataprops.laws.fitting.laws import BOUNDS, LAWS, Law, positive_log
 from dataprops.laws.fitting.lines import Design, OLSFit, coefficients, fit_whole, left_out_residuals
-from dataprops.laws.fitting.resampling import Intervals, fraction_of, interval, mean_of, pearson, spearman
+from dataprops.laws.fitting.resampling import Intervals, interval, mean_of, pearson, share, spearman
 from dataprops.laws.fitting.table import ATTACKS, TrainingTable, points_of
 from dataprops.laws.fitting.words import verdict_of
 from dataprops.util.json import finite
@@ -79,7 +79,7 @@ def fit_laws(table: pd.DataFrame, *, seed: int = 0) -> Fit:
     if "rows" in laws["robustness"]:
         laws["robustness"] |= _robustness(points, laws["robustness"].pop("free"), seed)
     for name, column in BOUNDS.items():
-        laws[name] = _bound(points, column, seed)
+        laws[name] = _bound(points, column)
     result = {
         "rows": len(points.table),
         "datasets": sorted(points.table["dataset"].unique()),
@@ -301,7 +301,7 @@ def _slope_and_r(table: pd.DataFrame, column: str) -> dict[str, Any]:
     }
 
 
-def _bound(points: TrainingTable, column: str, seed: int) -> dict[str, Any]:
+def _bound(points: TrainingTable, column: str) -> dict[str, Any]:
     """How often d_repr exceeds d_data."""
     told = f"{column} <= d_data"
     missing = [name for name in (column, "d_data") if name in points.absent]
@@ -313,21 +313,14 @@ def _bound(points: TrainingTable, column: str, seed: int) -> dict[str, Any]:
     code, names = pd.factorize(known["dataset"].to_numpy(object), sort=True)
     above = (known[column] > known["d_data"]).to_numpy(float)
     hits, rows = np.bincount(code, above), np.bincount(code).astype(float)
-    found = interval(fraction_of(hits, rows), len(names), seed=seed)
+    found = share(hits, rows)
     value, low, high = numbers(found).values()
-    violations = {
-        "value": value,
-        "low": None if low is None else max(0.0, low),
-        "high": None if high is None else min(1.0, high),
-    }
     return {
         "law": told,
         "violations": value,
-        "violations_interval": [violations["low"], violations["high"]],
+        "violations_interval": [low, high],
         "n": len(known),
         "datasets": len(names),
         "datasets_with_violations": [str(name) for name, h in zip(names, hits, strict=True) if h > 0],
-        "interval": found.method
-        if low is not None or "no interval" in found.method
-        else "no interval: no spread over datasets",
+        "interval": found.method,
     }

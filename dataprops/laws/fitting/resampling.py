@@ -11,9 +11,16 @@ Simulated coverage of 95 % intervals, 1,000 tables each, dataset levels varying:
 to 96 % with 5 to 15; the worse of two slopes 94 % with 5 and 6 (jackknife), 93 to 95 % with 7 to 11. Percentile intervals
 cover 67 to 92 %.
 
+`share` has an interval of its own, since a bootstrap of few datasets that are all or nothing has no spread to tell. Simulated
+coverage of 95 % (400 tables each, shares of 4 to 96 %, correlations within a dataset of 0.05 to 0.9, 6 to 60 rows of each
+dataset): 93 to 99 % on average of each number of datasets from 2 to 20, the worst of 280 cases 81 % (a bootstrap-t covered 54
+to 100 %, and 47 % of tables had no interval).
+
 References
 ----------
 .. [1] B. Efron, R. J. Tibshirani, An Introduction to the Bootstrap (1993), chapter 12.
+.. [2] E. L. Korn, B. I. Graubard, Confidence intervals for proportions with small expected number of positive counts estimated
+   from survey data, Survey Methodology 24 (1998), 193-201.
 """
 
 from __future__ import annotations
@@ -136,9 +143,31 @@ def mean_of(values: np.ndarray) -> Statistic:
     return lambda weights: (weights @ values / weights.sum(axis=1))[:, None]
 
 
-def fraction_of(hits: np.ndarray, rows: np.ndarray) -> Statistic:
-    """Hits over rows, both [datasets], as a statistic."""
-    return lambda weights: ((weights @ hits) / np.maximum(weights @ rows, 1))[:, None]
+def share(hits: np.ndarray, rows: np.ndarray) -> Intervals:
+    """Hits over rows, both float [datasets] with no empty dataset, and the interval of Korn and Graubard [2]_.
+
+    It is Clopper and Pearson's for as many independent rows as have the same variance as these, which are dependent within a
+    dataset. The variance between datasets is linearised, and the number of rows reduced by the squared ratio of Student's t with
+    rows - 1 and datasets - 1 degrees of freedom. Where all rows or none are hits, datasets count as single rows.
+    """
+    from scipy.special import betaincinv, stdtrit
+
+    datasets, n = len(rows), float(rows.sum())
+    value = hits.sum() / n
+    if datasets < 2:
+        missing = np.array([np.nan])
+        return Intervals(np.array([value]), missing, missing, "no interval: 1 dataset, it needs 2")
+    tail, independent = (1 + LEVEL) / 2, float(datasets)
+    if 0 < value < 1:
+        variance = datasets / (datasets - 1) * float(((hits - value * rows) ** 2).sum()) / n**2
+        t = float(stdtrit(n - 1, tail) / stdtrit(datasets - 1, tail))
+        ratio = value * (1 - value) * t**2
+        independent = ratio / variance if ratio < variance * n else n
+    x = value * independent
+    low = float(betaincinv(x, independent - x + 1, 1 - tail)) if value > 0 else 0.0
+    high = float(betaincinv(x + 1, independent - x, tail)) if value < 1 else 1.0
+    method = f"Korn and Graubard, rows of {datasets} datasets as clusters"
+    return Intervals(np.array([value]), np.array([low]), np.array([high]), method)
 
 
 def pearson(x: np.ndarray, y: np.ndarray) -> Statistic:
