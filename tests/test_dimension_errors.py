@@ -48,20 +48,73 @@ def test_terms_and_local_estimates_take_the_k_nearest_alone() -> None:
     assert local_dimension(t, 3).tolist() == pytest.approx([2 / math.log(8), math.inf])
 
 
-def test_the_error_of_the_mle_is_that_of_resampled_images_widened() -> None:
-    distances, _ = points(40, 5)
-    terms = levina_bickel_terms(distances, 5)
-    value, error = mle_value(distances, 5, 4.0)
-    assert value == pytest.approx(4 / terms.mean())
-    rng = RNG(1)
-    drawn = [4 / terms[rng.integers(0, 40, 40)].mean() for _ in range(4000)]
-    assert error == pytest.approx(np.std(drawn, ddof=1) / 0.7, rel=0.05)
+def term_of(row: list[float]) -> float:
+    return sum(math.log(row[-1] / t) for t in row[:-1])
+
+
+def jackknifed(distances: np.ndarray, index: np.ndarray, k: int, own: list[int] | range) -> float:
+    """Relative variance of a mean of terms with k - 1 neighbours: images left out, less the changes of terms by one neighbour."""
+    lists = [list(zip(map(int, js), map(float, ts), strict=True))[:k] for js, ts in zip(index, distances, strict=True)]
+    terms = [term_of([t for _, t in one[:-1]]) for one in lists]
+    mean, changes, twice = sum(terms) / len(terms), {}, 0.0
+    for number, one, term in zip(own, lists, terms, strict=True):
+        changes[number] = changes.get(number, 0.0) + mean - term
+        for j, _ in one[:-1]:
+            change = term_of([t for other, t in one if other != j]) - term
+            changes[j] = changes.get(j, 0.0) + change
+            twice += change**2
+    away = np.array(list(changes.values()))
+    return (((away - away.mean()) ** 2).sum() - twice) / sum(terms) ** 2
+
+
+@pytest.mark.parametrize("k", [3, 5, 8])
+def test_the_error_of_the_mle_leaves_images_out_and_takes_off_what_that_counts_twice(k: int) -> None:
+    distances, index = points(300, 9)
+    value, error = mle_value(distances, index, k, k - 1.0)
+    terms = levina_bickel_terms(distances, k)
+    assert value == pytest.approx((k - 1) / terms.mean())
+    independent = np.std(terms, ddof=1) / terms.mean() / math.sqrt(300)
+    wanted = math.sqrt(jackknifed(distances, index, k, range(300)))
+    assert error == pytest.approx(value * max(wanted, independent))
+    assert wanted > independent  # so that the former is what is tested
+
+
+def test_the_error_of_the_mle_of_a_sample_of_images_takes_their_numbers_for_others() -> None:
+    distances, index = points(300, 9)
+    rows = np.sort(RNG(1).choice(299, 90, replace=False))
+    index[rows[0], 0] = 299  # the largest number tells how many images there are
+    value, error = mle_value(distances[rows], index[rows], 5, 4.0)
+    none = [-1 - i for i in range(90)]  # numbers that nobody has for a neighbour
+    terms = levina_bickel_terms(distances[rows], 5)
+    independent = np.std(terms, ddof=1) / terms.mean() / math.sqrt(90)
+    wanted = math.sqrt(jackknifed(distances[rows], index[rows], 5, none))
+    assert error == pytest.approx(value * max(wanted, independent), rel=0.01)
+
+
+def test_terms_that_share_nothing_have_the_error_of_independent_ones() -> None:
+    """A jackknife counts the spread of each term once for its image, once more for its neighbours: here three times as much."""
+    rng = RNG(2)
+    distances = np.exp(np.cumsum(rng.exponential(1 / np.arange(1, 21), (500, 20)), axis=1))
+    index = np.arange(500)[:, None] + 500 * np.arange(1, 21)  # 10,500 images, each the neighbour of one at most
+    value, error = mle_value(distances, index, 20, 19.0)
+    terms = levina_bickel_terms(distances, 19)
+    assert error == pytest.approx(value * np.std(terms) / terms.mean() / math.sqrt(500), rel=0.03)
+
+
+@pytest.mark.parametrize(("k", "missing"), [(2, None), (5, (7, 3))])
+def test_without_a_neighbour_to_take_a_place_terms_count_as_independent(k: int, missing: tuple | None) -> None:
+    distances, index = points(40, 5)
+    if missing:
+        index[missing] = -1
+    value, error = mle_value(distances, index, k, 4.0)
+    terms = levina_bickel_terms(distances, k)
+    assert error == pytest.approx(value * np.std(terms, ddof=1) / terms.mean() / math.sqrt(40))
 
 
 def test_points_whose_neighbours_are_equally_far_have_an_infinite_dimension() -> None:
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        value, error = mle_value(np.ones((5, 4)), 4, 3.0)
+        value, error = mle_value(np.ones((5, 4)), np.arange(20).reshape(5, 4) % 5, 4, 3.0)
     assert value == math.inf and math.isnan(error)
 
 
@@ -98,7 +151,7 @@ def ratios_within(distances: np.ndarray, index: np.ndarray, inside: set[int], im
     return np.sort(out)
 
 
-@pytest.mark.parametrize("upper", [0.25, 0.5])
+@pytest.mark.parametrize("upper", [0.0, 0.4, 0.5])
 @pytest.mark.parametrize("n", [60, 61])
 def test_the_error_of_two_neighbours_lies_between_those_of_halves_and_of_groups_left_out(n: int, upper: float) -> None:
     distances, index = points(n, 12)
@@ -106,7 +159,7 @@ def test_the_error_of_two_neighbours_lies_between_those_of_halves_and_of_groups_
     assert value == pytest.approx(closed_form(two_nn_ratios(distances), None))
     rng, everyone = RNG(5), set(range(n))
     apart = []
-    halves = [set(rng.permutation(n)[: n // 2].tolist()) for _ in range(24)]
+    halves = [set(rng.permutation(n)[: n // 2].tolist()) for _ in range(48)]
     for half in halves:
         logs = [
             math.log(closed_form(ratios_within(distances, index, part, sorted(part)), None))
@@ -121,7 +174,7 @@ def test_the_error_of_two_neighbours_lies_between_those_of_halves_and_of_groups_
     by_halves = value * math.sqrt(np.mean(np.square(apart))) / 2
     by_groups = value * math.sqrt(19 * np.var(without))
     assert error == pytest.approx(by_halves ** (1 - upper) * by_groups**upper)
-    if upper == dimension.UPPER:
+    if upper == 0:
         assert twonn_value(distances, index, closed_form, RNG(5))[1] == error
 
 
@@ -129,7 +182,7 @@ def test_the_error_of_a_sample_draws_which_images_the_rows_are() -> None:
     distances, index = points(90, 20)
     rows = np.sort(RNG(1).choice(90, 50, replace=False))
     index[rows[0], 0] = 89  # the largest number tells how many images there are
-    value, error = twonn_value(distances[rows], index[rows], closed_form, RNG(5))
+    value, error = twonn_value(distances[rows], index[rows], closed_form, RNG(5), 0.25)
     rng = RNG(5)
     own = rng.choice(90, 50, replace=False)
     apart, without = [], []
@@ -139,7 +192,7 @@ def test_the_error_of_a_sample_draws_which_images_the_rows_are() -> None:
         part = ratios_within(distances[rows], index[rows], set(np.nonzero(inside)[0].tolist()), images)
         return math.log(closed_form(part, None))
 
-    for half in [rng.permutation(90)[:45] for _ in range(24)]:
+    for half in [rng.permutation(90)[:45] for _ in range(48)]:
         inside = np.isin(np.arange(90), half)
         apart.append(log_within(inside) - log_within(~inside))
     group = rng.permutation(90) % 20
@@ -152,7 +205,7 @@ def test_too_few_images_to_halve_are_resampled() -> None:
     distances, index = points(3, 2)
     value, error = twonn_value(distances, index, closed_form, RNG(5))
     log_mu, rng = two_nn_ratios(distances), RNG(5)
-    for _ in range(24 + 1):
+    for _ in range(48 + 1):
         rng.permutation(3)
     drawn = [closed_form(log_mu[rng.integers(0, 3, 3)], None) for _ in range(200)]
     assert value == pytest.approx(3 / log_mu.sum())
@@ -257,10 +310,10 @@ def test_estimates_are_those_of_their_functions_with_random_numbers_of_their_own
     found = estimate_all(distances, index, 4, 10, 3, full_range=2.0)
     rng = {name: RNG([3, int.from_bytes(hashlib.blake2b(name.encode(), digest_size=8).digest())]) for name in found}
     near = distances[:, :10], index[:, :10]
-    assert found["mle"][:2] == mle_value(distances, 10, 9)
-    assert found["mle_paper"][:2] == mle_value(distances, 10, 8)
+    assert found["mle"][:2] == mle_value(distances, index, 10, 9)
+    assert found["mle_paper"][:2] == mle_value(distances, index, 10, 8)
     assert found["twonn"][:2] == twonn_value(*near, slope_of(twonn_keep), rng["twonn"])
-    assert found["twonn_paper"][:2] == twonn_value(*near, slope_of(lambda n: n - 1), rng["twonn_paper"], 0.5)
+    assert found["twonn_paper"][:2] == twonn_value(*near, slope_of(lambda n: n - 1), rng["twonn_paper"], 0.4)
     assert found["twonn_closed"][:2] == twonn_value(*near, closed_form, rng["twonn_closed"])
     assert found["geomle"][:2] == geomle_value(distances / 2, index, 4, 3, 0)[:2]
     assert estimate_all(distances, index, 4) == estimate_all(distances, index, 4, 20, 0, full_range=1.0)

@@ -44,7 +44,6 @@ from dataprops.probe.measure import usable_classes
 from dataprops.probe.ridge import held_scores, targets
 from dataprops.probe.solve import solve_all
 from dataprops.probe.suspects import suspect_labels
-from dataprops.properties import dimension
 
 WHOLE = Plan(10_000, 1024, 0)
 LINE = np.arange(12, dtype=np.uint8)[:, None] * np.uint8(10)  # neighbours are 10 apart: squared 100
@@ -88,18 +87,6 @@ def test_a_run_that_began_before_or_when_the_last_audit_was_settled_is_made_good
     after = open_alerts.with_failure(state, "chest", "It failed.", "r1", "2026-01-01T12:00", began=began)
     assert bool(after["open"]) == told
     assert bool(after["outbox"]) == told
-
-
-@pytest.mark.parametrize("top", [17.0, 18.0])
-def test_the_error_of_the_mle_is_that_of_independent_terms_widened_by_what_is_shared(top: float) -> None:
-    x = np.random.default_rng(0).normal(size=(400, 6))
-    d2 = ((x[:, None] - x[None]) ** 2).sum(-1)
-    distances = np.sqrt(np.sort(d2, axis=1)[:, 1:21])
-    terms = np.array([sum(np.log(row[19] / row[j]) for j in range(19)) for row in distances])
-    value, error = dimension.mle_value(distances, 20, top)
-    assert value == pytest.approx(top / terms.mean())
-    wanted = top / terms.mean() ** 2 * terms.std(ddof=1) / np.sqrt(len(terms)) / dimension.MLE_SHARED
-    assert error == pytest.approx(wanted)
 
 
 def test_bounds_that_one_value_passes_are_taken_and_those_that_none_does_are_not(tmp_path) -> None:

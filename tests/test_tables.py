@@ -106,8 +106,10 @@ def test_the_dimension_of_subsets_is_that_of_their_images_alone() -> None:
     assert seen[0] == ("dimension against N", 500 * 499 // 2 + 1000 * 999 // 2, "pairs")
     assert sum(seen[1:]) == seen[0][1] and isinstance(seen[0][1], int)
     chosen = np.random.default_rng([3, 500]).choice(every, 500, replace=False)
-    near = np.sort(apart(x[np.sort(chosen)]), axis=1)[:, 1:6]
-    wanted = estimate_all(near, np.zeros_like(near, int), 6, 5, 0, ("mle",))["mle"]
+    every_distance = apart(x[np.sort(chosen)])
+    order = np.argsort(every_distance, axis=1, kind="stable")[:, 1:6]
+    near = np.take_along_axis(every_distance, order, axis=1)
+    wanted = estimate_all(near, order, 6, 5, 0, ("mle",))["mle"]
     assert found[0][1].value == pytest.approx(wanted.value)
     assert found[0][1].se == pytest.approx(wanted.se)
     assert tables.subset_estimates(tools, rows, every[:500], k=5, seed=3) == []

@@ -13,12 +13,21 @@ distance is positive.
   airplane/automobile: 52.3 +- 0.6); in [0, 255] it has no effect (73 +- 48).
 
 Standard errors refer to the sampling of images: the variation between samples of the same size. The terms of an estimate are
-dependent, as images share neighbours, so the error of independent terms (delta method) is too narrow: by a factor of 0.7 for the MLE
-at k = 20 and 0.78 for GeoMLE, measured between disjoint samples of real sets; errors are divided by it. The TwoNN's error comes from
-resampling images together with their neighbours. Over random halves A, B of the set, E(log d_A - log d_B)^2 / 2 is an unbiased
-estimate of the variance at N / 2, and half of it of that at N if the variance is proportional to 1 / N (Politis, Romano & Wolf 1999,
-Subsampling, chapter 3). A jackknife over groups of images is too wide (Efron & Stein 1981), by 1.3 to 1.7 here. The reported error is
-a geometric mean of the two. Measured coverage: tests/benchmarks/coverage.md.
+dependent, as images share neighbours, so the error of independent terms (delta method) is too narrow, by a factor of 0.54 to 1.04
+on real sets.
+
+- MLE: the jackknife over images, which leaves an image out with all that it is to others, less what it counts twice. A term is a
+  function of its image and of k neighbours; leaving out each of them counts its variance once for the image and once more for
+  the neighbours, while terms that share nothing have the former only. So the sum of the squared changes of terms by single
+  neighbours is taken off (Efron & Stein 1981: a jackknife counts interactions once for each image that takes part). No constant
+  is involved. It needs the neighbour that takes the place of one left out, so the errors are relative ones with k - 1 neighbours.
+- TwoNN: over random halves A, B of the set, each image with its neighbours in its half, E(log d_A - log d_B)^2 / 2 is an unbiased
+  estimate of the variance at N / 2, and half of it of that at N if the variance is proportional to 1 / N (Politis, Romano & Wolf
+  1999, Subsampling, chapter 3). It is not for the paper's variant, which few near-copies decide: that is the geometric mean with a
+  jackknife over groups of images, which is too wide by 1.3 to 1.7 here.
+- GeoMLE: the error of independent points, divided by 0.78, measured between disjoint samples of real sets.
+
+Measured coverage: tests/benchmarks/coverage.md.
 """
 
 from __future__ import annotations
@@ -37,9 +46,10 @@ GEOMLE_NEIGHBOURS = 160
 GEOMLE_POINTS = 2_000
 TWONN_DISCARD = 0.1
 RESAMPLES = 200
-HALVES, GROUPS, UPPER = 24, 20, 0.25  # of the TwoNN's standard error
-# Ratio of the error of independent terms to the spread between disjoint samples of real sets (tests/benchmarks/coverage.md)
-MLE_SHARED, GEOMLE_SHARED = 0.7, 0.78
+HALVES, GROUPS = 48, 20  # of the TwoNN's standard error
+UPPER = 0.4  # exponent of the jackknife's error (which is too large) in the error of the paper's TwoNN
+# Ratio of the error of independent points to the spread between disjoint samples of real sets (tests/benchmarks/coverage.md)
+GEOMLE_SHARED = 0.78
 _CHUNK = 4_000_000  # elements of a scratch array
 
 
@@ -104,13 +114,36 @@ def twonn_keep(n: int) -> int:
     return int(n * (1 - TWONN_DISCARD))
 
 
-def mle_value(distances: np.ndarray, k: int, top: float) -> tuple[float, float]:
-    """Levina-Bickel estimate with this factor, top / mean L_i, and its standard error: by the delta method, as if the images'
-    terms were independent, widened by `MLE_SHARED`."""
+def mle_value(distances: np.ndarray, index: np.ndarray, k: int, top: float) -> tuple[float, float]:
+    """Levina-Bickel estimate with this factor, top / mean L_i, and its standard error (see the module).
+
+    Parameters
+    ----------
+    distances, index : float64, int [n, >= k]
+        `distances` and `neighbour` of `estimators.Neighbours`.
+    """
     terms = levina_bickel_terms(distances, k)
-    mean = terms.mean()
+    n, mean = len(terms), terms.mean()
     with np.errstate(divide="ignore", invalid="ignore"):  # an infinite estimate has no error
-        return float(_ratio(top, mean)), float(top / mean**2 * np.std(terms, ddof=1) / np.sqrt(len(terms))) / MLE_SHARED
+        value, independent = float(_ratio(top, mean)), float(np.std(terms, ddof=1) / np.sqrt(n) / mean)
+        if k < 3 or index[:, : k - 1].min() < 0:  # no neighbour to take the place of one left out
+            return value, value * independent
+        return value, value * max(independent, _jackknifed(np.log(distances[:, :k]), index))
+
+
+def _jackknifed(logs: np.ndarray, index: np.ndarray) -> float:
+    """Relative error of mean L_i with one neighbour less than `logs` has, by the jackknife less what it counts twice; NaN if that
+    is more than all."""
+    k = logs.shape[1] - 1
+    terms = (k - 1) * logs[:, k - 1] - logs[:, : k - 1].sum(axis=1)
+    n, own = len(terms), terms.mean() - terms
+    # of a term, if this neighbour is left out and the next one joins
+    change = (k - 1) * logs[:, k, None] - logs[:, :k].sum(axis=1, keepdims=True) + logs[:, :k] - terms[:, None]
+    to_others = np.bincount(index[:, :k].ravel(), change.ravel(), minlength=n)
+    # of a sample of images the own numbers are not known, and few are neighbours of each other
+    apart = [own + to_others] if len(to_others) == n else [own, to_others]
+    variance = sum(float(((x - x.mean()) ** 2).sum()) for x in apart) - float((change**2).sum())
+    return float(np.sqrt(variance) / terms.sum())
 
 
 def twonn_value(
@@ -118,9 +151,9 @@ def twonn_value(
     index: np.ndarray,
     statistic: Callable[[np.ndarray, np.ndarray | None], float],
     rng: np.random.Generator,
-    upper: float = UPPER,
+    upper: float = 0.0,
 ) -> tuple[float, float]:
-    """A statistic of the log ratios, and its standard error by halves and by a grouped jackknife (see the module).
+    """A statistic of the log ratios, and its standard error by halves, and with `upper` by a grouped jackknife (see the module).
 
     Parameters
     ----------
@@ -147,10 +180,12 @@ def twonn_value(
     halves = [_half(total, rng) for _ in range(HALVES)]
     apart = np.array([within(inside) - within(~inside) for inside in halves])
     group = rng.permutation(total) % GROUPS
-    without = np.array([within(group != number) for number in range(GROUPS)])
+    without = np.array([within(group != number) for number in range(GROUPS if upper else 0)])
     if not (np.isfinite(apart).all() and np.isfinite(without).all() and np.isfinite(value)):
         return value, _bootstrapped(two_nn_ratios(distances), statistic, rng)
     by_halves = value * float(np.sqrt(np.mean(apart**2)) / 2)
+    if not upper:
+        return value, by_halves
     by_groups = value * float(np.sqrt((GROUPS - 1) * np.var(without)))
     return value, by_halves ** (1 - upper) * by_groups**upper
 

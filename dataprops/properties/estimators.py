@@ -107,11 +107,11 @@ class Estimator:
 
 
 def _mle(less: int) -> Callable[[Neighbours], tuple[float, float, str]]:
-    return lambda x: (*mle_value(x.distances, x.k, x.k - less), "")
+    return lambda x: (*mle_value(x.distances, x.neighbour, x.k, x.k - less), "")
 
 
 def _twonn(
-    statistic: Callable[[np.ndarray, np.ndarray | None], float], upper: float = UPPER
+    statistic: Callable[[np.ndarray, np.ndarray | None], float], upper: float = 0.0
 ) -> Callable[[Neighbours], tuple[float, float, str]]:
     # only the k nearest, so that the error does not depend on how many more were collected for another estimator
     return lambda x: (*twonn_value(x.distances[:, : x.k], x.neighbour[:, : x.k], statistic, x.rng, upper), "")
@@ -156,7 +156,7 @@ BUILT_IN: tuple[Estimator, ...] = (
         title="TwoNN as in the paper",
         short="TwoNN, paper",
         explanation="as twonn, without only the largest ratio, as in the paper's code",
-        estimate=_twonn(slope_of(lambda n: n - 1), 0.5),
+        estimate=_twonn(slope_of(lambda n: n - 1), UPPER),
         least=lambda k: 3,
         used=2,
     ),
