@@ -10,7 +10,7 @@ import pandas as pd
 import pytest
 from scipy import ndimage
 
-from dataprops.findings import boxes, pixel_shortcut, pixels_tell, strokes
+from dataprops.findings import boxes, pixel_shortcut, pixels_tell, strokes, trees
 from dataprops.findings.boxes import Box
 from dataprops.findings.pixels_tell import Told
 from dataprops.findings.strokes import Stroke
@@ -831,3 +831,39 @@ def test_the_bearers_of_a_box_show_one_of_two_levels() -> None:
     images[30:40, 2:8, 2:8] = 120
     (box,) = boxes.boxes(images, y, np.arange(120))
     assert box.bearers.tolist() == list(range(30))
+
+
+def test_trees_of_all_folds_are_those_of_scikit_learn() -> None:
+    """With few distinct values: the same splits at the same thresholds, classes weighted equally."""
+    from sklearn.tree import DecisionTreeClassifier
+
+    rng = np.random.default_rng(4)
+    y = rng.integers(0, 3, 400)
+    values = np.stack([rng.integers(0, 100, 400) + 40 * (y == 1), rng.permutation(400) % 250 + 90 * (y > 0)], 1) * 1.5
+    folds = rng.integers(0, 5, 400)
+    found = trees.predictions(values, y, folds)
+    agree = 0
+    for fold in range(5):
+        tree = DecisionTreeClassifier(max_depth=3, min_samples_leaf=5, random_state=0, class_weight="balanced")
+        own = folds == fold
+        tree.fit(values[~own], y[~own])
+        agree += (tree.predict(values[own]) == found[own]).sum()
+    assert agree >= 396  # of 400; equally good splits are chosen otherwise
+    everything = DecisionTreeClassifier(max_depth=3, min_samples_leaf=5, random_state=0, class_weight="balanced")
+    assert (everything.fit(values, y).predict(values) == trees.predictions(values, y)).mean() >= 0.99
+
+
+def test_values_of_many_levels_share_ranks_of_as_many_images() -> None:
+    values = np.random.default_rng(0).permutation(3000).astype(float)
+    rank, lowest = trees.ranks(np.stack([values, np.minimum(values, 9)]))
+    assert set(np.bincount(rank[0])) == {11, 12}
+    assert (np.diff(rank[0][np.argsort(values)]) >= 0).all()
+    assert lowest[0, :3].tolist() == [0, 12, 24]
+    assert rank[1].max() == 9
+    assert lowest[1, :10].tolist() == list(range(10))
+    assert np.isinf(lowest[1, 10:]).all()
+
+
+def test_a_tree_without_a_possible_split_says_the_class_that_counts_most() -> None:
+    assert trees.predictions(np.arange(9.0)[:, None], np.repeat([0, 1], [4, 5])).tolist() == [0] * 9
+    assert trees.predictions(np.arange(10.0)[:, None], np.repeat([1, 0], 5)).tolist() == [1] * 5 + [0] * 5

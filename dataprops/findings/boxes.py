@@ -98,9 +98,10 @@ def _uneven(level: np.ndarray, flat: np.ndarray, y: np.ndarray) -> np.ndarray:
     """Class, window, lowest level, int64 [k, 3], of those that part of a class shows and few others, most uneven first."""
     classes, bins = int(y.max()) + 1, 256 // BIN + 1
     size = np.bincount(y)
-    count = np.zeros((classes, level.shape[1], bins))
+    shape = (classes, level.shape[1], bins)
     image, window = np.nonzero(flat)
-    np.add.at(count, (y[image], window, (level[image, window] / BIN).astype(int)), 1)
+    place = np.ravel_multi_index((y[image], window, (level[image, window] / BIN).astype(int)), shape)
+    count = np.bincount(place, minlength=int(np.prod(shape))).reshape(shape).astype(float)
     count[..., :-1] += count[..., 1:]  # pairs of adjacent bins, so that no level is split at a bin edge
     own = count / size[:, None, None]
     rest = (count.sum(0) - count) / (len(y) - size)[:, None, None]

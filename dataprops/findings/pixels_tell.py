@@ -22,12 +22,12 @@ from dataprops.findings.pixel_shortcut import EXAMPLES, GRID, PROPERTY_SCORE, RE
 from dataprops.findings.rows import in_turn
 from dataprops.findings.shortcut import FOLDS, class_folds
 from dataprops.findings.thumbnails import Blocks, least, thumbnails
+from dataprops.findings.trees import predictions
 from dataprops.util.chance import as_many
 
 # not content; brightness only if it separates one class by `APART` (at most 0.68 in nine clean datasets)
 TECHNICAL = ("border", "brightness", "clipped range", "compression", "noise", "tone curve (gamma)")
 APART = 0.8  # minimum score of one class against the rest
-DEPTH, LEAF = 3, 5
 MOST = 3000  # images used
 LEAST = 40  # with fewer images, only marks are searched for
 MARKED, MARKED_IMAGES, MARK_RATIO = 0.1, 8, 10.0  # fraction of the class; images; ratio to the fraction of the rest
@@ -214,24 +214,10 @@ def score_of(values: np.ndarray, y: np.ndarray, folds: np.ndarray | None = None)
 
     Without folds, the accuracy on the images that it was fitted to.
     """
-    from sklearn import config_context
-    from sklearn.tree import DecisionTreeClassifier
-
     values = np.ascontiguousarray(np.where(np.isfinite(values), values, -1.0), np.float32)
-    if not np.ptp(values, axis=0).any():
+    if (values == values[0]).all():
         return 0.0
-    found = np.zeros(len(y), np.int64)
-    everything = np.ones(len(y), bool)
-    parts = (
-        [(everything, everything)] if folds is None else [(folds != fold, folds == fold) for fold in np.unique(folds)]
-    )
-    # classes are weighted equally; sklearn's own weighting and validation take as long as the tree
-    with config_context(skip_parameter_validation=True, assume_finite=True):
-        for train, test in parts:
-            tree = DecisionTreeClassifier(max_depth=DEPTH, min_samples_leaf=LEAF, random_state=0)
-            weight = 1.0 / np.bincount(y[train])[y[train]]
-            tree.fit(values[train], y[train], sample_weight=weight * len(weight), check_input=False)
-            found[test] = tree.predict(values[test], check_input=False)
+    found = predictions(values, y, folds)
     hit = np.array([(found[y == c] == c).mean() for c in np.unique(y)])
     chance = 1 / len(hit)
     return max(0.0, float((hit.mean() - chance) / (1 - chance)))

@@ -222,16 +222,18 @@ class _Windows:
         self.area = np.pad(_smooth(part.astype(np.float32)), [(0, 0), *pads])
         self.starts = [(i, j) for i in range(0, 2 * off + 1) for j in range(0, 2 * off + 1)]
         self.flat = self.area.reshape(len(found), -1)
+        self.window = np.lib.stride_tricks.sliding_window_view(self.area, (self.width, self.width), (1, 2))
+        pixels = np.arange(self.width**2).reshape(self.width, self.width)
+        self.pixel = np.full((len(self.starts), *self.area.shape[1:]), self.width**2)
+        for place, (i, j) in zip(self.pixel, self.starts, strict=True):
+            place[i : i + self.width, j : j + self.width] = pixels
         boxes = self._placed(np.ones(self.width**2, np.float32))
         total = self.flat @ boxes
         self.length = np.sqrt(np.maximum(self.flat**2 @ boxes - total**2 / self.width**2, 1e-6))
 
     def _placed(self, mark: np.ndarray) -> np.ndarray:
         """A mark at each offset within the area, [area, offsets]."""
-        out = np.zeros((len(self.starts), *self.area.shape[1:]), np.float32)
-        for place, (i, j) in zip(out, self.starts, strict=True):
-            place[i : i + self.width, j : j + self.width] = mark.reshape(self.width, self.width)
-        return out.reshape(len(out), -1).T
+        return np.append(mark, np.float32(0))[self.pixel].reshape(len(self.starts), -1).T
 
     @property
     def middle(self) -> np.ndarray:
@@ -242,16 +244,14 @@ class _Windows:
 
     def at(self, images: np.ndarray, place: np.ndarray) -> np.ndarray:
         """Windows of these images, each at its own offset."""
-        out = np.empty((len(images), self.width**2), np.float32)
-        for k in np.unique(place):
-            some, (i, j) = place == k, self.starts[k]
-            out[some] = self.area[images[some], i : i + self.width, j : j + self.width].reshape(-1, self.width**2)
-        return out
+        row, column = np.divmod(place, self.window.shape[2])
+        return self.window[images, row, column].reshape(len(images), -1)
 
     def alike(self, mark: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Maximum correlation of each image with a mark over all offsets, and that offset."""
         cosine = self.flat @ self._placed(_direction(mark)) / np.maximum(self.length, 1e-3)
-        return cosine.max(1), cosine.argmax(1)
+        best = cosine.argmax(1)
+        return cosine[np.arange(len(best)), best], best
 
 
 def _bearers(
