@@ -1484,10 +1484,8 @@ def test_only_pictures_that_would_be_called_turned_are_compared_with_the_whole_s
     """Of 70,000 digits those that the classifier doubts at all took four fifths of the time."""
     pixels = faces(np.random.default_rng(3), 90)
     pixels[0] = np.rot90(pixels[0], 2)
-    compared, real = [], upright._among_their_own
-    monkeypatch.setattr(
-        upright, "_among_their_own", lambda plain, at, *more: compared.extend(at) or real(plain, at, *more)
-    )
+    compared, real = [], upright._company
+    monkeypatch.setattr(upright, "_company", lambda plain, at, back: compared.extend(at) or real(plain, at, back))
     images, _ = tables(pixels)
     assert {fault.image for fault in faults(images, blocks_of(pixels))} == set(compared) == {0}
 

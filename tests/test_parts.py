@@ -386,22 +386,17 @@ def test_pictures_are_judged_by_fits_to_other_folds_without_the_doubted(monkeypa
     assert upright._judged(plain, changed, known) is None
 
 
-def test_a_picture_is_among_its_own_where_three_are_about_as_near_as_it_is_as_changed_back() -> None:
+def test_the_company_of_a_picture_is_its_third_nearest_other_as_it_is_and_as_changed_back() -> None:
     rng = np.random.default_rng(4)
     plain, back = rng.normal(size=(30, 5)), rng.normal(size=(6, 5))
     doubted = np.array([0, 3, 7, 11, 12, 29])
-    back[:2] = plain[[0, 3]] + 0.01  # nearly as they are: their own are as near
-    nearer = np.array([1.1, 1.1, 1.1, 1.1, 1.6, 0.8])
-    told = upright._among_their_own(plain, doubted, back, nearer)
+    as_is, changed = upright._company(plain, doubted, back)
     for at, image in enumerate(doubted):
         others = np.delete(np.arange(30), image)
-        one = np.sort(((plain[others] - plain[image]) ** 2).sum(1))[2]
-        two = np.sort(((plain[others] - back[at]) ** 2).sum(1))[2]
-        assert told[at] == (one < nearer[at] * two)
-    assert 0 < told.sum() < 6
-    assert told[:2].all()  # as near in both ways
-    pair = upright._among_their_own(plain[:2], np.array([0]), plain[:1] + 9, np.array([1.1]))  # of two the other one
-    assert pair.tolist() == [True]
+        assert as_is[at] == pytest.approx(np.sort(((plain[others] - plain[image]) ** 2).sum(1))[2])
+        assert changed[at] == pytest.approx(np.sort(((plain[others] - back[at]) ** 2).sum(1))[2])
+    (pair,), _ = upright._company(plain[:2], np.array([0]), plain[:1] + 9)  # of two the other one
+    assert pair == pytest.approx(((plain[1] - plain[0]) ** 2).sum())
 
 
 def test_turned_pictures_of_a_set_that_has_an_up_are_odd() -> None:
@@ -416,7 +411,8 @@ def test_turned_pictures_of_a_set_that_has_an_up_are_odd() -> None:
     learnt = np.ones(80, bool)
     found = upright.likeness(blocks, np.arange(80), 0, learnt, lambda _: -0.3)
     half = next(told for change, told in found.items() if change.quarters == 2)
-    assert np.nonzero(half.odd)[0].tolist() == [5]
+    assert np.nonzero(np.isfinite(half.away))[0].tolist() == [5]
+    assert half.told > 0.9
     assert half.score[5] < -0.3
     assert upright.likeness(blocks, np.arange(80), 0, np.arange(80) < 19, lambda _: -0.3) == {}
     assert upright.likeness(blocks, np.arange(80), 0, np.arange(80) < 20, lambda _: -0.3)
@@ -427,21 +423,16 @@ def test_a_doubtful_score_needs_clearer_neighbours_unless_the_turn_is_a_quarter(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     scores = np.where(np.arange(40) == 3, -0.59, np.where(np.arange(40) == 8, -0.61, 1.0))
-    asked: list[list[float]] = []
-
-    def among(plain: np.ndarray, at: np.ndarray, back: np.ndarray, nearer: np.ndarray) -> np.ndarray:
-        assert at.tolist() == [3, 8]
-        asked.append(nearer.tolist())
-        return np.zeros(2, bool)
-
     monkeypatch.setattr(upright, "_judged", lambda *_: scores)
-    monkeypatch.setattr(upright, "_among_their_own", among)
     pixels = np.random.default_rng(0).integers(0, 256, (40, 32, 32, 1)).astype(np.uint8)
-    upright.likeness(
-        lambda ids: iter([(np.asarray(ids), pixels[ids])]), np.arange(40), 0, np.ones(40, bool), lambda _: -0.3
-    )
-    quarters = [change.quarters for change in upright.CHANGES]
-    assert dict(zip(quarters, asked, strict=True)) == {0: [1.25, 1.1], 2: [1.25, 1.1], 3: [1.1, 1.1], 1: [1.1, 1.1]}
+    both = {0: [3, 8], 2: [3, 8], 3: [3, 8], 1: [3, 8]}
+    for ratio, odd in ((1.09, {}), (1.11, both | {0: [8], 2: [8]}), (1.26, both)):
+        monkeypatch.setattr(upright, "_company", lambda *_, ratio=ratio: (np.full(2, ratio), np.ones(2)))
+        found = upright.likeness(
+            lambda ids: iter([(np.asarray(ids), pixels[ids])]), np.arange(40), 0, np.ones(40, bool), lambda _: -0.3
+        )
+        told = {change.quarters: np.nonzero(one.away == 1)[0].tolist() for change, one in found.items()}
+        assert {quarters: at for quarters, at in told.items() if at} == odd
 
 
 def test_kinds_that_lie_in_opposite_ways_have_each_an_up_of_their_own() -> None:
@@ -459,7 +450,7 @@ def test_kinds_that_lie_in_opposite_ways_have_each_an_up_of_their_own() -> None:
 
     found = upright.likeness(blocks, np.arange(200), 0, np.ones(200, bool), lambda _: -0.6)
     half = next(told for change, told in found.items() if change.quarters == 2)
-    assert np.nonzero(half.odd)[0].tolist() == [4, 7]
+    assert np.nonzero(np.isfinite(half.away))[0].tolist() == [4, 7]
 
 
 def test_hard_parts_are_sorted_by_how_much_worse_they_are_and_three_groups_are_apart() -> None:

@@ -70,11 +70,26 @@ def test_scores_do_not_depend_on_the_order_of_blocks_and_repeat() -> None:
 
 def test_nothing_is_learnt_of_fewer_than_twenty() -> None:
     pixels = pictures(1)
-    assert likeness(pixels, np.arange(N) < 19) == tones.Likeness({}, {})
+    every = np.ones(N, bool)
+    for nothing in (
+        likeness(pixels, np.arange(N) < 19),
+        tones.likeness(lambda ids: iter(()), np.arange(N), 0, every, every),
+    ):
+        assert nothing.score == nothing.kind == {}
+        assert nothing.paper.tolist() == [0.0] * N
     assert likeness(pixels, np.arange(N) < 20).score
-    assert tones.likeness(lambda ids: iter(()), np.arange(N), 0, np.ones(N, bool), np.ones(N, bool)) == tones.Likeness(
-        {}, {}
-    )
+
+
+def test_paper_is_white_in_all_channels_along_three_sides() -> None:
+    pixels = np.minimum(pictures(3), 200)
+    pixels[0, :4], pixels[0, :, :4], pixels[0, :, -4:] = 255, 255, 255
+    pixels[1, :4], pixels[1, :, :4] = 255, 255  # two sides
+    pixels[2] = pixels[0]
+    pixels[2, ..., 0] = 240  # of a colour
+    pixels[3, :4], pixels[3, :, :4], pixels[3, :16, -4:] = 255, 255, 255  # half of the third
+    paper = likeness(pixels).paper
+    assert paper[0] == 1 and paper[1] < 0.2 and paper[2] == 0 and paper[3] == 0.5
+    assert not paper[4:].any()
 
 
 def test_images_not_asked_for_are_not_read_and_the_others_score_the_same() -> None:

@@ -32,8 +32,10 @@ BLOCKY, LEAST_BLOCKS = 0.7, 64  # excess of steps at block borders (JPEG quality
 APART, RARE = 0.33, 0.1
 HEAVY, FINE = 115.0, 29.0  # mean quantisation steps of JPEG quality 25 and 75
 USUAL = 0.03  # fraction of images from which the opposite orientation of a shape is normal
-ODD_SHAPE = 1.3  # octaves beyond the width over height of all but `RARE` of the images, from which a shape is odd in any dataset
-FORMAT, FORMAT_IMAGES, SAME_SHAPE = 0.1, 10, 0.03  # another format: fraction of images; images; octaves
+# octaves of the side, or of width over height, from which an image is odd: beyond the quartiles (a quarter of the area is one octave),
+# if that is also twice the interquartile range; beyond all but `RARE` of the images, in any dataset
+ODD, ODDER = 0.7, 1.0
+FORMAT, FORMAT_IMAGES, SAME = 0.1, 10, 0.03  # another format: fraction of images; images; octaves
 DARK, FLAT = 78, 50  # grey levels: maximum 99 % quantile of a dark image; maximum range of low contrast
 # minimum score of an image that looks like copies of the others with this fault (`tones`), and the fault in words; the scores were
 # chosen on 12 sets (tests/benchmarks/findings.md)
@@ -42,11 +44,12 @@ TONES = {
     "overexposed": (0.4, "is overexposed: the mean of its grey levels is {:.0f} of 255"),
     "low_contrast": (0.5, "has little contrast: its grey levels span {:.0f} of 255"),
     "clipped_range": (0.4, "has a clipped range: {1} of its pixels are cut off at white, and others at black"),
-    "clipped_white": (0.5, "has a clipped range: {1} of its pixels are cut off at white"),
+    "clipped_white": (0.65, "has a clipped range: {1} of its pixels are cut off at white"),
 }
 # maximum fraction of the images that look cut off rather than not: more have white skies or paper (of 15 sets, three have 0.095 and
 # more, the others 0.05 at most)
 LOOK_CUT = 0.1
+PAPER = 0.3  # fraction of white pixels along three sides, from which white is the ground and not clipped
 # fraction of pixels at white: minimum if the range is clipped at both ends, at white only, and in an overexposed image
 CUT, CLIPPED, ANY_WHITE = 0.03, 0.05, 0.01
 # minimum grey level of the darkest pixels of an overexposed image; the same without white pixels
@@ -152,7 +155,7 @@ def _tones(used: pd.DataFrame, blocks: Blocks, seed: int = 0) -> list[Fault]:
     mean, low, high = (_column(used, name) for name in ("mean", "low", "high"))
     white = np.fmax(_column(used, "white"), _column(used, "cut_high"))
     limits = {
-        "dark": (high <= DARK) & (np.log2(high + 8) < _fence(np.log2(high + 8), 0.15)[1]),  # by night all are
+        "dark": high <= DARK,
         "overexposed": (low >= LIFTED) & (white >= ANY_WHITE) | (low >= ALL_BRIGHT),
         "low_contrast": high - low <= FLAT,
         "clipped_range": white >= CUT,
@@ -161,15 +164,21 @@ def _tones(used: pd.DataFrame, blocks: Blocks, seed: int = 0) -> list[Fault]:
     asked = np.any(list(limits.values()), axis=0)
     like = tones.likeness(blocks, used["image"].to_numpy(np.int64), seed, learnt=~blank, asked=asked)
     told = {name: limits[name] & (score >= TONES[name][0]) for name, score in like.score.items()}
-    for name in ("clipped_range", "clipped_white"):
-        if name in told and (like.score[name] > 0).mean() > LOOK_CUT:
-            told[name][:] = False
+    for name in {"clipped_range", "clipped_white"} & set(told):
+        told[name] &= (like.score[name] > 0).mean() <= LOOK_CUT
+    if "clipped_white" in told:
+        told["clipped_white"] &= like.paper < PAPER
+    if "dark" in told and (like.score["dark"] > 0).mean() > LOOK_CUT:  # by night all are
+        told["dark"] &= np.log2(high + 8) < _fence(np.log2(high + 8), 0.15)[1]
     pale = (low >= ALL_BRIGHT) & bool(np.nanmedian(low) < ALL_BRIGHT / 2)  # of white alone, where others have black
     if "overexposed" in told:
         told["overexposed"] |= pale
         like.kind["overexposed"][pale] = np.inf
     likest = np.max([np.where(told[name], like.kind[name], -np.inf) for name in told] or [blank], axis=0)
+    burnt = told.get("overexposed", blank)
     told = {name: some & (like.kind[name] == likest) for name, some in told.items()}
+    if "clipped_white" in told:  # what is overexposed may be cut off as well: both are told
+        told["overexposed"] |= burnt & told["clipped_white"]
     found = _nearly_blank(used, np.any([blank, *told.values()], axis=0))
     values = {"dark": high, "overexposed": mean, "low_contrast": high - low}
     for name, at in told.items():
@@ -310,23 +319,22 @@ def _compression(used: pd.DataFrame) -> list[Fault]:
 def _shape(used: pd.DataFrame) -> list[Fault]:
     width, height = used["width"].to_numpy(float), used["height"].to_numpy(float)
     side = np.log2(np.sqrt(np.maximum(width * height, 1)))
-    small, large = np.quantile(side, [RARE, 1 - RARE])
-    size = (side < small - 1) | (side > large + 1)
     aspect = np.log2(np.maximum(width, 1) / np.maximum(height, 1))
     # a rotated camera makes no odd shape: if both orientations are common, all count as the usual one
     usual = float(np.median(aspect))
     if abs(usual) >= 0.2 and (np.abs(aspect + usual) < 0.2).mean() >= USUAL:
         aspect = np.copysign(aspect, usual)
-    middle, bottom, top = _fence(aspect, 0.2)
-    odd = ((aspect < bottom) & (aspect < middle - 0.7)) | ((aspect > top) & (aspect > middle + 0.7))
-    narrow, wide = np.quantile(aspect, [RARE, 1 - RARE])
-    odd |= (aspect < narrow - ODD_SHAPE) | (aspect > wide + ODD_SHAPE)  # also where shapes vary much
-    in_order = np.sort(aspect)
-    alike = np.searchsorted(in_order, aspect + SAME_SHAPE, "right") - np.searchsorted(in_order, aspect - SAME_SHAPE)
+    odd = _odd(aspect)
     if odd.mean() < COMMON:  # else shapes vary throughout, which is told once, of all
-        odd &= alike < max(FORMAT * len(aspect), FORMAT_IMAGES)
+        odd &= ~_of_a_format(aspect)
     return [
-        *_rows(used, size, "odd_size", 2**side, "is far smaller or larger than the others: {:.0f} pixels along a side"),
+        *_rows(
+            used,
+            _odd(side) & ~_of_a_format(side),
+            "odd_size",
+            2**side,
+            "is far smaller or larger than the others: {:.0f} pixels along a side",
+        ),
         *_rows(
             used,
             odd,
@@ -335,6 +343,22 @@ def _shape(used: pd.DataFrame) -> list[Fault]:
             "has an odd shape: its width is {:.2f} times its height",
         ),
     ]
+
+
+def _odd(octaves: np.ndarray) -> np.ndarray:
+    """Which sizes, or shapes, are far from the others."""
+    low, high = np.quantile(octaves, [0.25, 0.75])
+    width = max(2 * (high - low), ODD)
+    small, large = np.quantile(octaves, [RARE, 1 - RARE])
+    bottom, top = max(low - width, small - ODDER), min(high + width, large + ODDER)
+    return (octaves < bottom) | (octaves > top)
+
+
+def _of_a_format(octaves: np.ndarray) -> np.ndarray:
+    """Which sizes, or shapes, many of the images have."""
+    in_order = np.sort(octaves)
+    alike = np.searchsorted(in_order, octaves + SAME, "right") - np.searchsorted(in_order, octaves - SAME)
+    return alike >= max(FORMAT * len(octaves), FORMAT_IMAGES)
 
 
 def _colour(used: pd.DataFrame) -> list[Fault]:
@@ -359,12 +383,15 @@ def _lying(used: pd.DataFrame, blocks: Blocks, seed: int, spoilt: Collection[int
     if not like:
         return []
     least = np.stack([one.score for one in like.values()])
-    odd = np.stack([one.odd for one in like.values()])
-    best = np.where(odd, least, np.inf).argmin(0)  # an upside-down scan may resemble a negative
+    away = np.stack([one.away for one in like.values()])
+    best = away.argmin(0)  # an upside-down scan may resemble a negative
     found = []
     for n, change in enumerate(like):
-        text = f"seems {change.words}: on a scale from -1 (so changed) to 1 (as the others are) it has {{:.1f}}"
-        for i in np.nonzero(odd[n] & (best == n))[0]:
+        text = (
+            f"seems {change.words}: on a scale from -1 (so changed) to 1 (as the others are) it has {{:.1f}}; of the others,"
+            f" {percent(like[change].told)} would be recognised if they were so changed"
+        )
+        for i in np.nonzero(np.isfinite(away[n]) & (best == n))[0]:
             value = float(least[n, i])
             found.append(Fault(int(ids[i]), change.fault, value, text.format(value)))
     return found

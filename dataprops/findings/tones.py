@@ -103,10 +103,13 @@ class Likeness(NamedTuple):
         About -1 for images as the others, 1 for their spoilt copies.
     kind : dict of float64 [n]
         Largest for the fault whose copies the image resembles most among the copies of all faults.
+    paper : float64 [n]
+        Fraction of white pixels that three of the sides have at least: the ground that an object lies on, rather than a burnt sky.
     """
 
     score: dict[str, np.ndarray]
     kind: dict[str, np.ndarray]
+    paper: np.ndarray
 
 
 def likeness(blocks: Blocks, ids: np.ndarray, seed: int, learnt: np.ndarray, asked: np.ndarray) -> Likeness:
@@ -126,28 +129,31 @@ def likeness(blocks: Blocks, ids: np.ndarray, seed: int, learnt: np.ndarray, ask
     rng = np.random.default_rng([seed, 17])
     known = drawn(learnt, LEARNT_FROM, rng)
     if not len(known):
-        return Likeness({}, {})
+        return Likeness({}, {}, np.zeros(len(ids)))
     rows = np.union1d(known, np.nonzero(asked)[0])
     known = np.searchsorted(rows, known)
-    plain, samples = _described(blocks, ids[rows], known)
+    plain, samples, paper = _described(blocks, ids[rows], known)
     if samples is None:
-        return Likeness({}, {})
+        return Likeness({}, {}, np.zeros(len(ids)))
 
-    def of_all(some: np.ndarray) -> np.ndarray:
-        out = np.full(len(ids), -1.0)
+    def of_all(some: np.ndarray, rest: float = -1.0) -> np.ndarray:
+        out = np.full(len(ids), rest)
         out[rows] = some
         return out
 
     with one_thread():
         copies = {way.fault: describe(way.copies(samples, rng)) for way in SPOILT}
         score = {name: of_all(_scores(plain, some, known)) for name, some in copies.items()}
-        return Likeness(score, {name: of_all(some) for name, some in _kinds(plain, copies).items()})
+        return Likeness(score, {name: of_all(some) for name, some in _kinds(plain, copies).items()}, of_all(paper, 0.0))
 
 
 def describe(pixels: np.ndarray) -> np.ndarray:
     """Features float32 [n, features] of uint8 [n, h, w, channels]."""
-    planes = _planes(pixels)
-    n = len(pixels)
+    return _features(_planes(pixels))
+
+
+def _features(planes: list[np.ndarray]) -> np.ndarray:
+    n = len(planes[0])
     border = np.ones(planes[0].shape[1:], bool)
     border[1:-1, 1:-1] = False
     white = planes[-1 if len(planes) == 1 else 1] >= ENDS[-1]
@@ -178,6 +184,13 @@ def describe(pixels: np.ndarray) -> np.ndarray:
     return np.concatenate(out, axis=1).astype(np.float32)
 
 
+def _paper(planes: list[np.ndarray]) -> np.ndarray:
+    """Fraction of white that three of the sides have at least, float64 [n]: the ground that an object lies on."""
+    white = planes[-1] >= ENDS[-1]
+    sides = np.stack([white[:, 0], white[:, -1], white[:, :, 0], white[:, :, -1]], axis=1).mean(axis=2)
+    return np.sort(sides, axis=1)[:, 1]
+
+
 def _planes(pixels: np.ndarray) -> list[np.ndarray]:
     """Luma, and of coloured images the largest and the smallest channel, uint8 [n, h, w] of at most `PIXELS` rows and columns."""
     step = -(-pixels.shape[1] // PIXELS)
@@ -197,20 +210,22 @@ def _histograms(values: np.ndarray) -> np.ndarray:
     return np.bincount((flat + offset).ravel(), minlength=256 * len(flat)).reshape(len(flat), 256)
 
 
-def _described(blocks: Blocks, ids: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray | None]:
-    """Features of images by id, zeros for unreadable ones, and the pixels of those `known`."""
+def _described(blocks: Blocks, ids: np.ndarray, known: np.ndarray) -> tuple[np.ndarray, np.ndarray | None, np.ndarray]:
+    """Features of images by id, zeros for unreadable ones; the pixels of those `known`; and `Likeness.paper`."""
     out = samples = None
+    paper = np.zeros(len(ids))
     place = {int(image): i for i, image in enumerate(known)}
     for at, pixels in pieces(blocks, ids, AT_ONCE):
-        some = describe(pixels)
+        planes = _planes(pixels)
+        some = _features(planes)
         if out is None or samples is None:
             out = np.zeros((len(ids), some.shape[1]), np.float32)
             samples = np.zeros((len(known), *pixels.shape[1:]), np.uint8)
-        out[at] = some
+        out[at], paper[at] = some, _paper(planes)
         for image, one in zip(at, pixels, strict=True):
             if image in place:
                 samples[place[image]] = one
-    return (np.zeros((len(ids), 0), np.float32), None) if out is None else (out, samples)
+    return np.zeros((len(ids), 0), np.float32) if out is None else out, samples, paper
 
 
 def _scores(plain: np.ndarray, spoilt: np.ndarray, known: np.ndarray) -> np.ndarray:

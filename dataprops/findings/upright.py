@@ -1,7 +1,9 @@
 """Rotated and inverted images, detected by classifiers that tell the dataset's images from their own transformed versions.
 
-1. *Features* (`describe`): strength of edges in eight directions in each cell of a 4 x 4 grid, and the image itself on an 8 x 8 grid.
-   A transformed image has the same values permuted or negated, so that nothing is computed twice.
+1. *Features* (`describe`): strength of edges in eight directions in each cell of a 4 x 4 grid, and the image itself on an 8 x 8 grid;
+   for inversion its luma, and red and blue minus luma, with equal weight: the brightness of photographs varies far more than their
+   colour, and skin, sky and grass are seldom blue, brown or red. A transformed image has the same values permuted or negated, so that
+   nothing is computed twice.
 2. *One classifier per transformation*: score(x) = sum a_i (k(x, x_i) - k(x, transformed x_i)) with a Gaussian kernel k, by ridge
    regression to 1. Training images get out-of-fold scores; the images least certain in a first fit are excluded from training.
 3. *Abstention*: if too many images look transformed (`ERRORS`), or too few would be detected if they were (`TOLD`), the dataset has
@@ -24,9 +26,10 @@ SIDE = 32  # pixels
 LEARNT_FROM = 500  # maximum training images; others are scored by a classifier that has not seen them
 DIRECTIONS, CELLS, COARSE = 8, 4, 8  # edge directions; cells per side of their grid; cells per side of the image's grid
 FAINT = 0.2  # grey levels: mean edge strength of an empty image
+LEAST_VARIED = float(COARSE)  # variation of a plane that is one grey level in each cell: less is rounding
 ERRORS, TOLD = 0.12, 0.2  # fraction of images: maximum that look transformed; minimum detected if transformed
 COMPANY = 3  # number of similar images that form a kind of their own
-NEARER = 1.1  # ratio of squared distances to `COMPANY` neighbours, as is to transformed, below which an image is among its kind
+NEARER = 1.1  # ratio of squared distances to `COMPANY` neighbours, as is to changed back, below which an image is among its kind
 # the same where the score is above `CLEAR`; for quarter turns, which unlike the other changes do not negate the score, `NEARER` always
 # holds
 CLEAR, DOUBTFUL = -0.6, 1.25
@@ -64,12 +67,17 @@ class Likeness(NamedTuple):
     ----------
     score : float64 [n]
         1 is typical of the dataset; a transformed image has about -1.
-    odd : bool [n]
-        Score at most the bound, and not among similar images (`_among_their_own`).
+    away : float64 [n]
+        Squared distance of an odd image, changed back, to the nearest others: of several changes the one with the smallest was made.
+        Infinite for images that are not odd: the score is above the bound, or they are among similar ones (`_company`).
+    told : float
+        Fraction of the dataset's images, scored by classifiers that have not seen them, that would be at most the bound if they were
+        transformed.
     """
 
     score: np.ndarray
-    odd: np.ndarray
+    away: np.ndarray
+    told: float
 
 
 def likeness(
@@ -93,24 +101,28 @@ def likeness(
         return {}
     with one_thread():
         edges, coarse = _described(blocks, ids)
-        for part in (edges, coarse):  # equal weight
-            part /= max(np.sqrt(part[known].var(0).sum()), 1e-6)
-        plain = _flat(edges, coarse)
+        in_colour = _opponent(coarse)
+        for part in (edges, coarse, *in_colour.swapaxes(0, 1)):  # equal weight
+            part /= max(np.sqrt(part[known].var(0).sum()), LEAST_VARIED if part.shape[-1] == COARSE else 1e-6)
         out = {}
-        for change in CHANGES:
-            judged = _judged(plain, _flat(*_changed(edges[known], coarse[known], change)), known)
-            if judged is None:
-                continue
-            least = bound(judged)
-            if (judged[known] >= -least).mean() < TOLD:  # transforming an image negates its score
-                continue
-            odd = judged <= least
-            at = np.nonzero(odd)[0]  # few, since each is compared with the whole dataset
-            if len(at):
-                back = _flat(*_changed(edges[at], coarse[at], change._replace(quarters=-change.quarters)))
-                unclear = (judged[at] > CLEAR) & (change.quarters % 2 == 0)
-                odd[at] = ~_among_their_own(plain, at, back, np.where(unclear, DOUBTFUL, NEARER))
-            out[change] = Likeness(judged, odd)
+        for image, changes in ((in_colour, CHANGES[:1]), (coarse, CHANGES[1:])):
+            plain = _flat(edges, image)
+            for change in changes:
+                judged = _judged(plain, _flat(*_changed(edges[known], image[known], change)), known)
+                if judged is None:
+                    continue
+                least = bound(judged)
+                told = float((judged[known] >= -least).mean())  # transforming an image negates its score
+                if told < TOLD:
+                    continue
+                away = np.full(len(ids), np.inf)
+                at = np.nonzero(judged <= least)[0]  # few, since each is compared with the whole dataset
+                if len(at):
+                    back = _flat(*_changed(edges[at], image[at], change._replace(quarters=-change.quarters)))
+                    unclear = (judged[at] > CLEAR) & (change.quarters % 2 == 0)
+                    as_is, changed = _company(plain, at, back)
+                    away[at] = np.where(as_is < np.where(unclear, DOUBTFUL, NEARER) * changed, np.inf, changed)
+                out[change] = Likeness(judged, away, told)
     return out
 
 
@@ -130,6 +142,14 @@ def describe(pixels: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     edges = np.sqrt(edges / (edges.mean((1, 2, 3), keepdims=True) + FAINT))
     step = side // COARSE
     return edges, x.reshape(n, channels, COARSE, step, COARSE, step).mean((3, 5)) - np.float32(127.5)
+
+
+def _opponent(coarse: np.ndarray) -> np.ndarray:
+    """Luma, and red and blue minus luma, of coloured images [n, 3, COARSE, COARSE]; a copy of grey ones."""
+    if coarse.shape[1] == 1:
+        return coarse.copy()
+    level = luma(coarse.transpose(0, 2, 3, 1))
+    return np.stack([level, coarse[:, 0] - level, coarse[:, 2] - level], axis=1)
 
 
 def _described(blocks: Blocks, ids: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
@@ -185,20 +205,18 @@ def _judged(plain: np.ndarray, changed: np.ndarray, known: np.ndarray) -> np.nda
     return out / float(np.median(held))
 
 
-def _among_their_own(plain: np.ndarray, doubted: np.ndarray, back: np.ndarray, nearer: np.ndarray) -> np.ndarray:
-    """Which doubted images are about as close to `COMPANY` others as their back-transformed versions `back` are, bool.
-
-    `nearer` is the ratio of the squared distances that counts as about as close, for each.
+def _company(plain: np.ndarray, doubted: np.ndarray, back: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Squared distances of doubted images to the `COMPANY` nearest others, as they are and changed back (`back`), float64 [m].
 
     A dataset may contain two kinds of images, e.g. bright and dark: those of the rarer kind have similar images, a transformed one has
     none.
     """
-    out = np.empty(len(doubted), bool)
+    out = np.empty((2, len(doubted)))
+    at = min(COMPANY, len(plain) - 1) - 1
     for start in range(0, len(doubted), BATCH):
         some = slice(start, start + BATCH)
-        as_is, changed = (squares(one, plain) for one in (plain[doubted[some]], back[some]))
-        for distance in (as_is, changed):
+        for nearest, one in zip(out, (plain[doubted[some]], back[some]), strict=True):
+            distance = squares(one, plain)
             distance[np.arange(len(distance)), doubted[some]] = np.inf
-        at = min(COMPANY, len(plain) - 1) - 1
-        out[some] = np.partition(as_is, at, 1)[:, at] < nearer[some] * np.partition(changed, at, 1)[:, at]
-    return out
+            nearest[some] = np.partition(distance, at, 1)[:, at]
+    return out[0], out[1]
