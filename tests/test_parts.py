@@ -80,7 +80,8 @@ def hard(wrong: np.ndarray, described: pd.DataFrame, pixels: Any = None) -> list
     """Hard parts of images of two classes that a classifier errs on."""
     n = len(wrong)
     y = np.arange(n) % 2
-    said = SimpleNamespace(image=np.arange(n), probe=np.eye(2)[np.where(wrong, 1 - y, y)], y=y)
+    opinion = np.eye(2)[np.where(wrong, 1 - y, y)]
+    said = SimpleNamespace(image=np.arange(n), probe=opinion, joint=opinion, y=y)
     images = pd.DataFrame({"image": range(n), "path": [f"{i}.png" for i in range(n)], "label": None, "split": None})
     images = images.assign(format=None, mode=None)
     given = {
@@ -162,7 +163,7 @@ def test_hard_parts_are_told_with_twenty_of_their_images_the_worst_first() -> No
     assert len(rows[0][0]) == 20
     assert rows[0][1] == 0.3
     assert "(p < 0.001 after correction)" in rows[0][2]
-    assert "errs on 30 % there (95 % interval 20 % to 45 %), on 5.0 % elsewhere (p = 0.004 after" in rows[1][2]
+    assert "err on 30 % there (95 % interval 20 % to 45 %), on 5.0 % elsewhere (p = 0.004 after" in rows[1][2]
     assert slices.measures(context) == {"hard_slices": 2.0}
     for opinions in (None, SimpleNamespace(asked=None)):
         assert slices.measures(cast("Any", SimpleNamespace(slices=[one], opinions=opinions))) == {}

@@ -418,9 +418,10 @@ def test_steps_name_the_pattern_of_patients_the_faults_of_pictures_and_the_part_
         "Repair or remove 2 bad pictures (some in several ways): 2 inverted, 1 of unusual size"
     )
     assert step("unused_columns", "Not used as label, split or patient: “site”, “age”.").endswith(": “site”, “age”.")
-    hard = "Hard: class a. A reference classifier errs on 25 % there (95 % interval 21 % to 29 %), on 11 % elsewhere (p = 0.002)."
+    hard = "Hard: class a. The reference classifiers together err on 25 % there (95 % interval 21 % to 29 %), on 11 % elsewhere"
+    hard += " (p = 0.002)."
     assert step("slices", hard).endswith(
-        "hard for the classifier, class a: it errs on 25 % there (95 % interval 21 % to 29 %), on 11 % elsewhere"
+        "hard for the classifiers, class a: they err on 25 % there (95 % interval 21 % to 29 %), on 11 % elsewhere"
     )
 
 

@@ -1,4 +1,7 @@
-"""Slices of the data on which the reference classifier errs more than on the rest."""
+"""Slices of the data on which the reference classifiers together err more than on the rest.
+
+Their joint opinion (`second_opinion.joined`) errs less than one of them, so that what is hard in a slice stands out more.
+"""
 
 from __future__ import annotations
 
@@ -129,7 +132,7 @@ def hard_slices(context: Context) -> list[Slice]:
     said = None if context.opinions is None else context.opinions.asked
     if said is None or said.probe is None:
         return []
-    wrong = said.probe.argmax(1) != said.y
+    wrong = said.joint.argmax(1) != said.y
     if not _learnt(wrong, said.y):
         return []  # a classifier at chance predicts the largest class everywhere, and "errs" on the others
     images = context.images.iloc[said.image]
@@ -215,7 +218,7 @@ def find(context: Context) -> Iterator[Row]:
         yield (
             s.members[:20],
             s.error,
-            f"Hard: {s.name}. A reference classifier errs on {errs} ({p} after correction).",
+            f"Hard: {s.name}. The reference classifiers together err on {errs} ({p} after correction).",
         )
 
 
@@ -231,7 +234,7 @@ FINDING = Finding(
     severity="info",
     title="Hard parts of the data",
     explanation=(
-        "On these parts a reference classifier errs significantly more than on the rest (corrected for all slices tested). Report"
+        "On these parts the reference classifiers err significantly more than on the rest (corrected for all slices tested). Report"
         " their results separately; they may need more images or better labels."
     ),
     find=find,

@@ -75,11 +75,13 @@ def _bad_pictures(found: Found) -> str:
 
 
 def _slices(found: Found) -> str:
-    part, _, errs = first_detail(found).removeprefix("Hard: ").rpartition(". A reference classifier errs on ")
-    told = f"{part}: it errs on {errs.rpartition(' (p ')[0] or errs}" if part else errs
+    part, _, errs = (
+        first_detail(found).removeprefix("Hard: ").rpartition(". The reference classifiers together err on ")
+    )
+    told = f"{part}: they err on {errs.rpartition(' (p ')[0] or errs}" if part else errs
     if len(found) == 1:
-        return f"Collect more images of the subset that is hard for the classifier, {told}"
-    return f"Collect more images of the {len(found):,} subsets that are hard for the classifier, first {told}"
+        return f"Collect more images of the subset that is hard for the classifiers, {told}"
+    return f"Collect more images of the {len(found):,} subsets that are hard for the classifiers, first {told}"
 
 
 def _shortcut(found: Found) -> str:
