@@ -867,3 +867,23 @@ def test_values_of_many_levels_share_ranks_of_as_many_images() -> None:
 def test_a_tree_without_a_possible_split_says_the_class_that_counts_most() -> None:
     assert trees.predictions(np.arange(9.0)[:, None], np.repeat([0, 1], [4, 5])).tolist() == [0] * 9
     assert trees.predictions(np.arange(10.0)[:, None], np.repeat([1, 0], 5)).tolist() == [1] * 5 + [0] * 5
+
+
+def drawings(classes: int) -> tuple[np.ndarray, np.ndarray]:
+    """White drawings on black, as digits are: of each class the same lines, a pixel or two off, and one line anywhere."""
+    rng = np.random.default_rng(2)
+    y = np.repeat(np.arange(classes), 60)
+    images = np.zeros((len(y), 32, 32), np.uint8)
+    ends = rng.integers(8, 24, (classes, 2))
+    for image, c in zip(images, y, strict=True):
+        for row, column in (ends[c] + rng.integers(-1, 2, 2), rng.integers(6, 26, 2)):
+            image[row - 3 : row + 4, column] = 255
+            image[row, column - 3 : column + 4] = rng.integers(200, 256)
+    return images, y
+
+
+def test_no_thin_mark_is_told_where_most_classes_have_one_by_chance_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    images, y = drawings(6)
+    assert strokes.thin_marks(images, y, np.arange(len(y))) == []
+    monkeypatch.setattr(strokes, "MANY", 7)
+    assert len({mark.label for mark in strokes.thin_marks(images, y, np.arange(len(y)))}) > 3

@@ -69,6 +69,8 @@ LEVEL, LEVEL_EXACT = (
 FAR, RATIO_FAR = 1e-12, 5.0
 # the same for isolated, clear writing in one level along an edge or in the middle; the minimum on 13 clean datasets was 10^-4.8
 FAR_INSIDE = 1e-7
+# if most of so many classes have marks by their distribution alone, the content is strokes (digits, drawings), and no mark is told
+MANY = 4
 
 
 class Stroke(NamedTuple):
@@ -344,28 +346,45 @@ class _Judge(NamedTuple):
     ) -> bool:
         """Whether a mark is a single pattern with a significant distribution; `window`: grey levels [n, pixels], negated for a dark
         mark; `alone`: nothing continues it."""
-        bearers = found.bearing & own
-        classes = int(self.y.max()) + 1
-        looks = classes * self.windows * own.sum() / bearers.sum()  # number of such patterns possible in the class
-        if corner and alone and found.strength >= CLEAR_SOUGHT and p * looks <= FAR:
-            return True
-        if bearers.sum() / own.sum() < RATIO * (found.bearing & ~own).sum() / (~own).sum():
+        return self.by_chance(p, window, found, own, corner, alone) or self.by_level(
+            p, window, found, own, corner, alone
+        )
+
+    def looks(self, found: _Found, own: np.ndarray) -> float:
+        """Number of such patterns possible in the class, in all windows."""
+        return (int(self.y.max()) + 1) * self.windows * own.sum() / (found.bearing & own).sum()
+
+    def by_chance(
+        self, p: float, window: np.ndarray, found: _Found, own: np.ndarray, corner: bool, alone: bool
+    ) -> bool:
+        """Whether a clear, isolated mark is so uneven over the classes that other images may be as bright there."""
+        if not alone or found.strength < CLEAR_SOUGHT:
             return False
+        p *= self.looks(found, own)
+        if corner:
+            return p <= FAR
+        bearers = found.bearing & own
+        return p <= FAR_INSIDE and self._rare(found, own) and bool(window[bearers].max(1).std() <= ONE_LEVEL)
+
+    @staticmethod
+    def _rare(found: _Found, own: np.ndarray) -> bool:
+        """Whether almost no image of the other classes bears the mark."""
+        bearers = found.bearing & own
+        return bool(bearers.sum() / own.sum() >= RATIO * (found.bearing & ~own).sum() / (~own).sum())
+
+    def by_level(self, p: float, window: np.ndarray, found: _Found, own: np.ndarray, corner: bool, alone: bool) -> bool:
+        """Whether a mark has a level that few other images reach there, or its bearers are closely similar."""
+        if not self._rare(found, own):
+            return False
+        bearers = found.bearing & own
         closely = float((found.alike[bearers] >= CLOSE).mean())
         level = window.max(1)
         bright = level[bearers]
-        if (
-            not corner
-            and alone
-            and found.strength >= CLEAR_SOUGHT
-            and bright.std() <= ONE_LEVEL
-            and p * looks <= FAR_INSIDE
-        ):
-            return True
         even = bright.std() <= EVEN and (level[~found.bearing] < bright.mean() - bright.std()).mean() >= ABOVE
+        classes = int(self.y.max()) + 1
         if even and closely >= CLOSELY_EXACT and corner and p * classes * CELLS <= LEVEL_EXACT:
             return True
-        if p * looks > LEVEL:
+        if p * self.looks(found, own) > LEVEL:
             return False
         if not corner:
             written = bright.std() <= ONE_LEVEL and (level[~own] < bright.mean() - bright.std()).mean() >= ABOVE
@@ -418,7 +437,7 @@ def thin_marks(images: np.ndarray, y: np.ndarray, patient: np.ndarray) -> list[S
     half = max(3, round(WINDOW * side))
     # bright and dark marks, in windows that overlap by half
     judge = _Judge(y, patient, 2 * (side / half) ** 2)
-    marks = []
+    marks, uneven = [], []
     for sign in (1, -1):
         found = strokes(images, sign > 0)
         marks += _stamped(images if sign > 0 else 255 - images, found, y, patient, half)
@@ -436,9 +455,13 @@ def thin_marks(images: np.ndarray, y: np.ndarray, patient: np.ndarray) -> list[S
                     if judge.convinces(p, window, borne, own, corner, alone):
                         bearers = np.nonzero(borne.bearing & own)[0]
                         place = ((row + 0.5) / side, (column + 0.5) / side)
-                        marks.append(Stroke(c, *place, len(bearers) / own.sum(), bearers, p))
+                        told = marks if judge.by_level(p, window, borne, own, corner, alone) else uneven
+                        told.append(Stroke(c, *place, len(bearers) / own.sum(), bearers, p))
                         break
-    return _once(sorted(marks, key=lambda mark: mark.p))
+    classes = int(y.max()) + 1
+    if classes >= MANY and 2 * len({mark.label for mark in uneven}) > classes:
+        return []
+    return _once(sorted(marks + uneven, key=lambda mark: mark.p))
 
 
 def _once(marks: list[Stroke]) -> list[Stroke]:
