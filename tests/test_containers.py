@@ -33,7 +33,7 @@ from dataprops.audit.stages.scan import scan
 from dataprops.audit.workspace import start_run
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage, UnreadableImage, decode, resolved
-from dataprops.sources import OpenSource, SourceOptions, open_source, tablefile
+from dataprops.sources import OpenSource, SourceOptions, open_source, parquetfile
 from dataprops.sources.containers import archive_index, parquet, tars
 from dataprops.util.budget import bounded
 from dataprops.util.cache import Cache
@@ -738,7 +738,7 @@ def test_texts_that_share_their_beginnings_are_read_and_counted_as_they_are_read
         table = pa.table(columns)
         pq.write_table(table, file, use_dictionary=False, column_encoding=told, row_group_size=n, store_schema=False)
 
-    monkeypatch.setattr(tablefile, "AT_ONCE", 2**16)  # many batches
+    monkeypatch.setattr(parquetfile, "AT_ONCE", 2**16)  # many batches
     paths = [f"a/{i % 2}/{i:04d}.png" for i in range(2 * n)]
     written(path=paths, label=[path[2] for path in paths])
     table = open_source(str(file)).scan()
@@ -938,8 +938,8 @@ def test_an_arrow_file_that_is_cut_meanwhile_is_a_reason(tmp_path: Path, kind: s
 def test_a_parquet_file_that_promises_more_rows_than_it_can_hold_is_refused(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr("dataprops.sources.tablefile.LEAST_ROWS", 10)
-    monkeypatch.setattr("dataprops.sources.tablefile.ROWS_PER_BYTE", 0)
+    monkeypatch.setattr("dataprops.sources.parquetfile.LEAST_ROWS", 10)
+    monkeypatch.setattr("dataprops.sources.parquetfile.ROWS_PER_BYTE", 0)
     held = pa.struct([("bytes", pa.binary()), ("path", pa.string())])
     pq.write_table(pa.table({"image": pa.array([None] * 11, held)}), tmp_path / "x.parquet")
     with pytest.raises(DatapropsError, match=r"x\.parquet cannot be read as Parquet: it declares 11 rows in"):

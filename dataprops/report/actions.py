@@ -160,7 +160,8 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
     "group_suggestion": _patients,
     "class_imbalance": lambda f: f"Balance the classes, or weight them: {_then(f)}",
     "small_class": lambda f: (
-        f"Add images to {counted(len(f), 'very small class', 'very small classes')}, or merge them"
+        f"Add images to {counted(len(f), 'very small class', 'very small classes')}, or merge"
+        f" {'it with another' if len(f) == 1 else 'them'}"
     ),
     "slices": _slices,
     "group_in_classes": lambda f: (

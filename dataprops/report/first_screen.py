@@ -160,7 +160,8 @@ def _more_images(summary: Mapping[str, Any]) -> Step | None:
     told = no_better_than_guessing(summary) or more_data(summary)
     if told is None and any(alert["name"] == FEW for alert in summary["alerts"]):
         return Step(
-            f"Collect more images: {summary['n_images']:,} are too few for the numbers below to be reliable.", "#key"
+            f"Collect more images: {counted(summary['n_images'], 'is', 'are')} too few for the numbers below to be reliable.",
+            "#key",
         )
     return Step(f"{told}.", "#plots") if told else None
 

@@ -29,7 +29,7 @@ from dataprops.sources.remote.connections import ACCESS
 from dataprops.sources.resolve import forward_slashes
 from dataprops.sources.settle import settled
 from dataprops.sources.table import SourceOptions, chosen_rules
-from dataprops.sources.tablefile import lists_images
+from dataprops.sources.texttable import lists_images
 from dataprops.util.guard import guarded, let_through, reason_of
 from dataprops.util.redact import is_url, redacted, reveal
 

@@ -106,7 +106,7 @@ def _without_masks(table: pd.DataFrame, masks: set[str]) -> pd.DataFrame:
     kept.attrs = {
         **table.attrs,
         "ignored": [*table.attrs.get("ignored", ()), *sorted(masks)],
-        "reasons": {**table.attrs.get("reasons", {}), **dict.fromkeys(masks, MASK)},
+        "reasons": {**table.attrs.get("reasons", {}), **dict.fromkeys(sorted(masks), MASK)},
     }
     return kept
 

@@ -19,7 +19,8 @@ from dataprops.sources.account import Decision, decide
 from dataprops.sources.companions import Companions
 from dataprops.sources.ends import without_zeros
 from dataprops.sources.labels import SEPARATOR, joined, words_of
-from dataprops.sources.tablefile import as_text, read_table
+from dataprops.sources.tablefile import read_table
+from dataprops.sources.texttable import as_text
 from dataprops.util.names import stem_of, word_table
 
 CALLED = frozenset(

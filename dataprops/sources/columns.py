@@ -431,21 +431,34 @@ def one_hot(frame: pd.DataFrame, columns: Sequence[str]) -> tuple[list[str | Non
 
 
 class Roles(NamedTuple):
-    """Label, split and group of each row of a table; whether an image may have several labels; the decisions."""
+    """Label, split and group of each row of a table; whether an image may have several labels; the label columns; the decisions on
+    each of the three.
+    """
 
     label: list[str | None]
     split: list[str | None]
     group: list[str | None]
     several: bool
-    decisions: list[Decision]
+    by: list[str]
+    told: dict[str, list[Decision]]
+
+    @property
+    def decisions(self) -> list[Decision]:
+        """All of them."""
+        return [one for some in self.told.values() for one in some]
 
 
-def roles(frame: pd.DataFrame, options: SourceOptions, where: str, used: MutableSequence[str]) -> Roles:
-    """What the columns of a table tell; arguments and errors as those of `labels_of`."""
-    label, several, told = labels_of(frame, options, where, used)
+def roles(
+    frame: pd.DataFrame, options: SourceOptions, where: str, used: MutableSequence[str], bare: bool = False
+) -> Roles:
+    """What the columns of a table tell, `bare`: without labels; arguments and errors otherwise as those of `labels_of`."""
+    before = len(used)
+    none: list[str | None] = [None] * len(frame)
+    label, several, told = (none, False, []) if bare else labels_of(frame, options, where, used)
+    by = list(used[before:])
     split, told_split = optional(frame, "split", options, used)
     group, told_group = optional(frame, "group", options, used)
-    return Roles(label, split, group, several, [*told, *told_split, *told_group])
+    return Roles(label, split, group, several, by, {"label": told, "split": told_split, "group": told_group})
 
 
 def optional(

@@ -14,7 +14,8 @@ import pandas as pd
 from dataprops.sources.ends import by_ends, image_of
 from dataprops.sources.labels import words_of
 from dataprops.sources.table import SourceOptions
-from dataprops.sources.tablefile import as_text, has_header, read_table
+from dataprops.sources.tablefile import read_table
+from dataprops.sources.texttable import as_text, has_header
 from dataprops.util.names import ending_of, stem_of, without_ending
 
 TABLES = (".csv", ".tsv", ".xlsx", ".parquet", ".json", ".jsonl", ".mat")

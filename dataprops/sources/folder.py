@@ -158,8 +158,13 @@ def _instead(location: str, ignored: Mapping[str, str], volumes: Sequence[str], 
         return f"; it holds {shown(first)}{' and others' if len(ways) > 1 else ''}: {ways[first]}"
     others = [name for name, reason in ignored.items() if reason != HIDDEN]
     if others:
-        return f"; it holds files of other kinds ({len(others):,}), such as {shown(min(others))}"
-    return f"; its folders are empty, such as {shown(min(folders))}" if folders else ""
+        kinds = f"it holds files of other kinds ({len(others):,}), such as {shown(min(others))}"
+        return f"; {kinds}: give the folder or the container that holds the images"
+    if ignored:
+        empty = f"it holds hidden files only, such as {shown(min(ignored))}"
+    else:
+        empty = f"its folders are empty, such as {shown(min(folders))}" if folders else "it is empty"
+    return f"; {empty}: give the folder that holds the images"
 
 
 def layout(

@@ -15,7 +15,7 @@ import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.sources.account import Decision, decide, withdraw
-from dataprops.sources.columns import labels_of, optional, texts_of
+from dataprops.sources.columns import roles, texts_of
 from dataprops.sources.companions import TABLES, Companions, few_of_a_kind, is_example
 from dataprops.sources.ends import beginning_of
 from dataprops.sources.lists import split_of_list
@@ -120,16 +120,15 @@ def _told(
     """Values of the matched rows, if they give each image one label out of few; otherwise None."""
     used: list[str] = []
     try:
-        labels, several, told = labels_of(frame, options, why, used)
+        columns = roles(frame, options, why, used)
     except DatapropsError:
         return None
-    by = ", ".join(used)
+    labels, group = columns.label, columns.group
     some = {key: {labels[row] for row in own} - {None} for key, own in rows.items()}
     if any(len(one) > 1 for one in some.values()) or len(set(labels)) > len(set(whose.values())) / 2:
         return None
-    split, _ = optional(frame, "split", options, used)
-    group, told_group = optional(frame, "group", options, used)
-    own = split if any(split) or len(set(splits)) < 2 else splits
+    told_group = columns.told["group"]
+    own = columns.split if any(columns.split) or len(set(splits)) < 2 else splits
     first = {key: row[0] for key, row in rows.items()}
     groups = {key: group[row] for key, row in first.items()} if any(group) else dict(whose)
     if not any(group):
@@ -140,7 +139,8 @@ def _told(
     texts = {str(name): texts_of(frame[name]) for name in [one for one in frame.columns if one not in used][:DESCRIBED]}
     described = {name: {key: values[row] for key, row in first.items()} for name, values in texts.items()}
     split_of_key = {key: own[row] for key, row in first.items()}
-    return _Told(by, found, split_of_key, groups, several, why, [*told, *told_group], described)
+    by, told = ", ".join(columns.by), [*columns.told["label"], *told_group]
+    return _Told(by, found, split_of_key, groups, columns.several, why, told, described)
 
 
 def _fill(table: pd.DataFrame, tables: Sequence[_Told]) -> None:

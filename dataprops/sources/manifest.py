@@ -20,10 +20,9 @@ from dataprops.errors import DatapropsError
 from dataprops.sources import resolve
 from dataprops.sources.account import Decision, told
 from dataprops.sources.columns import (
-    labels_of,
     long_table,
-    optional,
     path_column,
+    roles,
     texts_of,
     without_labels,
 )
@@ -72,14 +71,11 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     frame, told_empty = _with_paths(frame, column, where)
     used = [column]
     bare = without_labels(frame, column, options)
-    none: list[str | None] = [None] * len(frame)
-    labels, several, told_labels = (none, False, []) if bare else labels_of(frame, options, where, used)
+    found = roles(frame, options, where, used, bare)
     if frame.empty:
         raise DatapropsError(f"{where} lists no images")
-    split, told_split = optional(frame, "split", options, used)
-    group, told_group = optional(frame, "group", options, used)
     paths, told_files = _resolved(location, [str(path) for path in texts_of(frame[column])], column, options)
-    columns = {"path": paths, "label": labels, "split": split, "group": group}
+    columns = {"path": paths, "label": found.label, "split": found.split, "group": found.group}
     told_rows = [] if options.as_written else _joined_rows(columns)
     rows, repeated = _distinct(columns, where)
     keys, positions = _keys(rows["path"].tolist()), rows.index
@@ -90,9 +86,9 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     unused = [str(name) for name in frame.columns if name not in used and not str(name).startswith("Unnamed")]
     out.attrs["unused_columns"] = (unused, len(frame.columns))
     out.attrs["described"] = _described(frame, unused, positions, keys)
-    if several or told_rows:
+    if found.several or told_rows:
         out.attrs["several"] = True
-    more = (told_paths, told_empty, told_labels, told_split, told_group, told_files, told_rows, told_folders)
+    more = (told_paths, told_empty, found.decisions, told_files, told_rows, told_folders)
     told(out, {}, (), [*decisions, *itertools.chain.from_iterable(more)])
     if not is_url(location) and not options.as_written:
         _of_neighbours(out, Path(location), options)

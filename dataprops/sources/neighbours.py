@@ -44,7 +44,8 @@ from dataprops.sources.parts import rows_by_parts
 from dataprops.sources.resolve import folded, forward_slashes
 from dataprops.sources.splitnames import are_splits
 from dataprops.sources.table import Said, SourceOptions
-from dataprops.sources.tablefile import Table, as_text, has_bars, lists_images, read_table
+from dataprops.sources.tablefile import Table, read_table
+from dataprops.sources.texttable import as_text, has_bars, lists_images
 from dataprops.util.names import ending_of, stem_of, without_ending
 
 NAMED = 0.5  # minimum fraction of a table's rows, or of the images, that are matched

@@ -12,7 +12,7 @@ import pandas as pd
 
 from dataprops.errors import DatapropsError
 from dataprops.sources.account import Decision, decide, withdraw
-from dataprops.sources.columns import labels_of, optional, texts_of
+from dataprops.sources.columns import roles, texts_of
 from dataprops.sources.companions import TABLES, Companions, with_header_as_row
 from dataprops.sources.ends import beginning_of, without_zeros
 from dataprops.sources.labels import words_of
@@ -81,21 +81,20 @@ def _told_of(
     why: str,
 ) -> bool:
     """Fill in labels and splits if the table has one label per patient; `rows` are those of each image. Returns whether it has."""
-    used = [column]
     try:
-        label, several, told = labels_of(frame, options, name, used)
+        found = roles(frame, options, name, [column])
     except DatapropsError:
         return False
+    label, split = found.label, found.split
     if len(set(label) - {None}) < 2 or any(len({label[row] for row in some} - {None}) > 1 for some in rows):
         return False  # a constant, or for example, one row per image
-    split, _ = optional(frame, "split", options, used)
     at = [some[0] if some else None for some in rows]
     table["label"] = pd.Series([None if row is None else label[row] for row in at], dtype=object)
     if table["split"].isna().all():
         table["split"] = pd.Series([None if row is None else split[row] for row in at], dtype=object)
-    if several:
+    if found.several:
         table.attrs["several"] = True
-    decide(table, Decision("labels", f"of the table {posixpath.basename(name)}", why, "--layout"), *told)
+    decide(table, Decision("labels", f"of the table {posixpath.basename(name)}", why, "--layout"), *found.told["label"])
     return True
 
 

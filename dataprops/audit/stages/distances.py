@@ -81,10 +81,12 @@ def _rows_of(run: Run) -> distinct.Distinct:
     rows = distinct.distinct_rows(images)
     if not rows.n:
         reason = images["error"].value_counts().index[0]
-        way_out = "; repeat the audit when no process is writing there" if reason == CHANGED else ""
+        way_out = (
+            "repeat the audit when no process is writing there" if reason == CHANGED else "replace or convert them"
+        )
         raise DatapropsError(
             f"none of the {len(images)} images of {run.config.source} can be read: {reason}"
-            f" (first: {images['path'].iloc[0]}){way_out}"
+            f" (first: {images['path'].iloc[0]}); {way_out}"
         )
     place: pd.DataFrame = images.set_index("image").loc[rows.first]
     save_rows(

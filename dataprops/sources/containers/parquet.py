@@ -25,12 +25,12 @@ from dataprops.sources.account import Decision, told
 from dataprops.sources.containers import imagecolumns
 from dataprops.sources.containers.arrowfile import ArrowFile, open_arrow
 from dataprops.sources.containers.members import is_safe, shards_of, split_named
+from dataprops.sources.parquetfile import open_parquet, read_group, whole_parquet
 from dataprops.sources.remote import filesystems, readers
 from dataprops.sources.remote.connections import ACCESS, Access, access_of
 from dataprops.sources.remote.readers import open_reader
 from dataprops.sources.splitnames import split_value
 from dataprops.sources.table import SourceOptions, chosen_rules, column_values, image_table, shown
-from dataprops.sources.tablefile import open_parquet, read_group, whole_parquet
 from dataprops.util.budget import read_whole
 from dataprops.util.cache import Cache
 from dataprops.util.guard import guarded, reason_of, said

@@ -20,13 +20,13 @@ import pandas as pd
 from dataprops.errors import DatapropsError
 from dataprops.imaging.decode import RawImage
 from dataprops.sources.account import Decision, told
-from dataprops.sources.columns import labels_of, optional
+from dataprops.sources.columns import roles
 from dataprops.sources.containers import arraysets
 from dataprops.sources.containers.arraysets import LEAST, Named
 from dataprops.sources.remote import filesystems
 from dataprops.sources.remote.connections import access_of
 from dataprops.sources.table import SourceOptions, chosen_rules, image_table
-from dataprops.sources.tablefile import as_text
+from dataprops.sources.texttable import as_text
 from dataprops.util.budget import need
 from dataprops.util.cache import Cache
 from dataprops.util.guard import said
@@ -189,25 +189,20 @@ def scan(location: str, options: SourceOptions) -> pd.DataFrame:
     why = f"its rows have {table.pixels.shape[1]:,} pixels each"
     decisions = [Decision("shape", f"images of {sides}", why, "--rule shape=HEIGHTxWIDTH")]
     n = len(table.pixels)
-    labels: list[str | None] = [None] * n
-    frame, used, several = table.others, [], False
+    frame = table.others
     if list(frame.columns) == ["column 1"]:
         frame = frame.rename(columns={"column 1": "label"})
         decisions.append(
             Decision("columns", "the first column is the label", "the table has no header", "adding a header row")
         )
-    if len(frame.columns):
-        labels, several, more = labels_of(frame, options, location, used)
-        decisions += more
-    split, told_split = optional(frame, "split", options, used)
-    group, told_group = optional(frame, "group", options, used)
+    found = roles(frame, options, location, [], bare=not len(frame.columns))
     width = len(str(max(n - 1, 0)))
-    out = image_table([f"{row:0{width}d}" for row in range(n)], labels, split, group)
+    out = image_table([f"{row:0{width}d}" for row in range(n)], found.label, found.split, found.group)
     if not n:
         raise DatapropsError(f"{location} lists no images")
-    if several:
+    if found.several:
         out.attrs["several"] = True
-    return told(out, {}, (), [*decisions, *told_split, *told_group])
+    return told(out, {}, (), [*decisions, *found.decisions])
 
 
 def read(location: str, key: str, options: SourceOptions) -> RawImage:
