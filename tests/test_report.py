@@ -417,6 +417,9 @@ def test_steps_name_the_pattern_of_patients_the_faults_of_pictures_and_the_part_
     assert ACTIONS["image_quality"](twice) == (
         "Repair or remove 2 bad pictures (some in several ways): 2 inverted, 1 of unusual size"
     )
+    assert step("suspect_labels", "“a” is cat.", "“b” is dog.").startswith("Check the labels of 2 images")
+    whole = pd.DataFrame({"kind": "suspect_labels", "images": [()], "value": 9.0, "detail": ["About 9 are wrong"]})
+    assert ACTIONS["suspect_labels"](whole) == "About 9 are wrong"
     assert step("unused_columns", "Not used as label, split or patient: “site”, “age”.").endswith(": “site”, “age”.")
     hard = "Hard: class a. The reference classifiers together err on 25 % there (95 % interval 21 % to 29 %), on 11 % elsewhere"
     hard += " (p = 0.002)."

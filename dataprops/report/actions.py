@@ -49,6 +49,15 @@ def _conflicts(found: Found) -> str:
     )
 
 
+def _suspects(found: Found) -> str:
+    return (
+        f"Check the labels of {counted(_images(found), 'image', 'images')}, the most doubtful first: the reference classifier"
+        " disagrees with them"
+        if _images(found)
+        else first_detail(found)  # some are wrong, but none stands out
+    )
+
+
 def _leaks(found: Found) -> str:
     pairs = "of a pair of copies" if len(found) == 1 else f"of each of {len(found):,} pairs of copies"
     return f"Keep one image {pairs} across splits: test results are over-optimistic until then"
@@ -127,10 +136,7 @@ ACTIONS: dict[str, Callable[[Found], str]] = {
     "detail_lost": lambda f: (
         f"Restore {counted(_images(f), 'picture', 'pictures')} that lost detail since the previous audit, if that was not intended"
     ),
-    "suspect_labels": lambda f: (
-        f"Check the labels of {counted(_images(f), 'image', 'images')}, the most doubtful first: the reference classifier"
-        " disagrees with them"
-    ),
+    "suspect_labels": _suspects,
     "copies_across_groups": lambda f: (
         f"Find out which patient {'a pair of copies belongs' if len(f) == 1 else f'{len(f):,} pairs of copies belong'} to: the"
         " two copies are filed under different patients"
