@@ -9,6 +9,7 @@ import os
 import platform
 import shutil
 import signal
+import ssl
 import subprocess
 import sys
 import threading
@@ -21,6 +22,7 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import dask
+import httpx
 import pandas as pd
 import psutil
 import pytest
@@ -145,6 +147,133 @@ def test_a_flow_on_a_disk_without_inodes_ends_with_3(inodes, scans, disk, whole)
     assert process.returncode == 3 and "the disk is full" in said, (out, said)
     remount(disk, "nr_inodes=10000")
     resumed(inline(scans, disk / "store"), whole)
+
+
+def fill(disk: Path, left: int = 0) -> None:
+    """Leave so many bytes of a disk."""
+    places = os.statvfs(disk)
+    with (disk / "filler").open("ab") as file:
+        more = places.f_bavail * places.f_frsize - left
+        if more > 0:
+            os.posix_fallocate(file.fileno(), file.seek(0, os.SEEK_END), more)
+
+
+def no_byte_left(disk: Path, scans: Path, moment: str, monkeypatch) -> None:
+    """An audit whose disk is filled before one of its stages ends with 3, one line, and without a half-written file."""
+    before = len(list(disk.glob("store/results/*/*/summary.json")))
+    with monkeypatch.context() as patch:
+        at_stages(patch, lambda name: fill(disk) if name == moment else None)
+        refused = inline(scans, disk / "store")
+    assert refused.exit_code == 3 and refused.stderr.count("\n") == 1, refused.output
+    assert "the disk is full: free some space (check df and df -i)" in refused.stderr
+    assert len(list(disk.glob("store/results/*/*/summary.json"))) == before
+    assert not list(disk.rglob("*.part"))
+    assert all(file.stat().st_size for file in disk.glob("store/errors/*"))
+    (disk / "filler").unlink()
+
+
+MOMENTS = [
+    name if name in ("decode", "report") else pytest.param(name, marks=pytest.mark.slow) for name in composition.STAGES
+]
+
+
+@as_root
+@pytest.mark.parametrize("moment", MOMENTS)
+def test_a_disk_without_a_byte_is_full_at_each_stage_and_the_next_audit_is_whole(
+    moment, scans, disk, tmp_path, monkeypatch, whole
+):
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    no_byte_left(disk, scans, moment, monkeypatch)
+    resumed(inline(scans, disk / "store"), whole)
+    same_tables(tables(disk / "store", "scans"), tables(scans.parent / "whole", "scans"))
+    assert not list(disk.rglob("*.part"))
+
+
+@as_root
+@pytest.mark.parametrize("moment", [pytest.param(name, marks=pytest.mark.slow) for name in composition.STAGES])
+def test_an_update_on_a_disk_without_a_byte_ends_in_what_a_new_store_has(moment, scans, disk, tmp_path, monkeypatch):
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    grown = tmp_path / "scans"
+    shutil.copytree(scans, grown)
+    more = grown / "cat/0.png"
+    picture = next((grown / "cat").iterdir())
+    assert inline(grown, disk / "store").exit_code in (0, 1)
+    random_folder(tmp_path / "others", {"cat": 3})
+    for file in (tmp_path / "others/cat").iterdir():
+        shutil.copy(file, more.with_name(f"more-{file.name}"))
+    picture.unlink()
+    no_byte_left(disk, grown, moment, monkeypatch)
+    assert inline(grown, disk / "store").exit_code in (0, 1)
+    assert inline(grown, tmp_path / "new").exit_code in (0, 1)
+    same_tables(tables(disk / "store", "scans"), tables(tmp_path / "new", "scans"))
+
+
+@as_root
+def test_a_store_on_a_full_disk_is_pruned_and_read(scans, disk, tmp_path, monkeypatch):
+    """What frees space needs none."""
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    for _ in range(3):
+        assert inline(scans, disk / "store").exit_code in (0, 1)
+    fill(disk)
+    for command in (["history", "scans", "--json"], ["prune", "--keep-last", "1", "--yes"]):
+        done = CliRunner().invoke(main, [*command, "--store", str(disk / "store")])
+        assert done.exit_code == 0, (command, done.output, done.stderr)
+    assert len(finished_runs(disk / "store", "scans")) == 1
+
+
+@as_root
+@pytest.mark.slow
+@pytest.mark.parametrize("left", [0, 64, 200, 400, 800, 1200, 1600, 2400])
+def test_a_flow_on_a_disk_with_few_kilobytes_ends_with_3(left, scans, disk, whole):
+    fill(disk, left * 1024)
+    process = started(scans, disk / "store")
+    out, said = process.communicate(timeout=600)
+    assert process.returncode == 3 and said.count("\n") == 1, (out, said)
+    assert "the disk is full" in said or "No space left" in said
+    (disk / "filler").unlink()
+    resumed(inline(scans, disk / "store"), whole)
+    assert not list(disk.rglob("*.part"))
+
+
+@as_root
+def test_a_full_disk_that_is_not_the_stores_is_named(scans, disk, tmp_path, monkeypatch, capfd):
+    """It said to choose another --store, which is not the remedy."""
+    monkeypatch.setenv("PREFECT_HOME", str(disk / "prefect"))
+    fill(disk)
+    with pytest.raises(SystemExit) as left:
+        leave(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)))
+    said = capfd.readouterr().err
+    assert left.value.code == 3
+    assert said.startswith(f"dataprops: the disk of {disk / 'prefect'} is full: free some space (check df and df -i)")
+    assert "--store" not in said
+
+
+@pytest.mark.parametrize(
+    ("error", "remedy"),
+    [
+        (ssl.SSLCertVerificationError(1, "certificate verify failed"), "set PREFECT_API_SSL_CERT_FILE"),
+        (httpx.HTTPStatusError("401", request=None, response=httpx.Response(401)), "set PREFECT_API_AUTH_STRING"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_server_that_is_not_trusted_or_refuses_is_not_a_store_that_cannot_be_written(
+    error, remedy, tmp_path, monkeypatch, capfd
+):
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    with pytest.raises(SystemExit) as left:
+        leave(error)
+    said = capfd.readouterr().err
+    assert left.value.code == 3 and remedy in said and "--store" not in said and "unexpected" not in said
+
+
+@as_root
+def test_a_traceback_that_finds_no_room_leaves_no_empty_file(disk, tmp_path, monkeypatch, capfd):
+    monkeypatch.setattr("tempfile.gettempdir", lambda: str(tmp_path))
+    open_store(disk / "store")
+    fill(disk)
+    with pytest.raises(SystemExit):
+        leave(OSError(errno.ENOSPC, os.strerror(errno.ENOSPC)), str(disk / "store"))
+    assert str(tmp_path / "dataprops-errors") in capfd.readouterr().err
+    assert not list(disk.glob("store/errors/*"))
 
 
 @pytest.fixture

@@ -39,6 +39,7 @@ def at_the_edge(function: Callable[..., Any]) -> Callable[..., Any]:
 
 
 UNUSABLE, REFUSED, INTERRUPTED, PIPE_CLOSED = 2, 3, 130, 141
+UNAUTHORIZED = 401
 # errno -> cause and remedy
 REFUSALS = {
     errno.ENOSPC: "the disk is full: free some space (check df and df -i), or choose a --store on another disk",
@@ -83,6 +84,27 @@ def leave(error: BaseException, store: str | None = None) -> NoReturn:
 
 def _refusal(error: BaseException, store: str | None) -> str:
     """Cause and remedy of an error, in one line."""
+    told = _known_refusal(error, store)
+    other = _other_full_disk(store) if told == REFUSALS[errno.ENOSPC] else None
+    return f"the disk of {other} is full: free some space (check df and df -i)" if other else told
+
+
+def _other_full_disk(store: str | None) -> str | None:
+    """A folder that the environment names and whose disk is full while the store's is not: another store would be no remedy."""
+    from dataprops.util.files import is_full
+
+    if store is not None and is_full(Path(store).expanduser()):
+        return None
+    named = (os.environ.get(name) for name in ("PREFECT_HOME", "NUMBA_CACHE_DIR", "TMPDIR"))
+    return next((folder for folder in named if folder and is_full(_existing(Path(folder).expanduser()))), None)
+
+
+def _existing(folder: Path) -> Path:
+    """The folder, or the nearest above it that exists."""
+    return next((place for place in (folder, *folder.parents) if place.is_dir()), folder)
+
+
+def _known_refusal(error: BaseException, store: str | None) -> str:
     from dataprops.util.files import is_full
 
     if store is not None and Path(store).expanduser().parent.is_dir() and not _is_store(store):
@@ -91,6 +113,11 @@ def _refusal(error: BaseException, store: str | None) -> str:
         )
     if isinstance(error, MemoryError):
         return REFUSALS[errno.ENOMEM]
+    for known in _chain(error):
+        if type(known).__name__ == "SSLCertVerificationError":  # its errno is that of a denied permission
+            return f"{known}: set PREFECT_API_SSL_CERT_FILE to the certificate of the server at PREFECT_API_URL"
+        if getattr(getattr(known, "response", None), "status_code", None) == UNAUTHORIZED:
+            return "the Prefect server refused the login: set PREFECT_API_AUTH_STRING (user:password)"
     for known in _chain(error):
         if (code := getattr(known, "sqlite_errorcode", 0) & 0xFF) in SQLITE_REFUSALS:
             return REFUSALS[SQLITE_REFUSALS[code]]
@@ -168,7 +195,11 @@ def _write_traceback(error: BaseException, store: str | None) -> Path | None:
             folder.mkdir(mode=0o700, parents=True, exist_ok=True)
             file = folder / name
             file.touch(mode=0o600)
-            file.write_text(text, encoding="utf-8", errors="backslashreplace")
+            try:
+                file.write_text(text, encoding="utf-8", errors="backslashreplace")
+            except OSError:  # a full disk takes the name and no text
+                file.unlink()
+                raise
             return file
     return None
 
