@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import tracemalloc
 from types import SimpleNamespace
 from typing import Any, cast
 
@@ -862,6 +863,18 @@ def test_values_of_many_levels_share_ranks_of_as_many_images() -> None:
     assert rank[1].max() == 9
     assert lowest[1, :10].tolist() == list(range(10))
     assert np.isinf(lowest[1, 10:]).all()
+
+
+def test_trees_of_a_thousand_classes_take_little_memory_and_still_tell_them() -> None:
+    rng = np.random.default_rng(0)
+    y = np.repeat(np.arange(1_000), 6)
+    values = np.stack([y // 500 + rng.normal(0, 0.01, len(y)), rng.normal(size=len(y))], 1)
+    tracemalloc.start()
+    found = trees.predictions(values, y, np.tile(np.arange(3), 2_000))
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 2**27
+    assert (found // 500 == y // 500).mean() > 0.9
 
 
 def test_a_tree_without_a_possible_split_says_the_class_that_counts_most() -> None:

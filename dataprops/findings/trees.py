@@ -2,7 +2,8 @@
 
 Values are reduced to at most `LEVELS` ranks, so that the best split of every node in every fold is read from one histogram, in a
 quarter of the time of fitting one tree for each fold. Classes count equally; splits minimise the Gini impurity [1]_ and leave at least
-`LEAF` images on each side. With at most `LEVELS` distinct values nothing is lost; of more, equally many images share a rank.
+`LEAF` images on each side. With at most `LEVELS` distinct values nothing is lost; of more, equally many images share a rank. With more
+than `MANY` classes there are fewer ranks, so that the histogram does not grow.
 
 References
 ----------
@@ -14,12 +15,13 @@ from __future__ import annotations
 import numpy as np
 
 DEPTH, LEAF = 3, 5
-LEVELS = 256
+LEVELS, LEAST_LEVELS = 256, 16
+MANY = 100
 
 
-def ranks(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Ranks within each row of values [m, n], int64 from 0 and below `LEVELS`, equal values alike; and the lowest value of each rank
-    [m, `LEVELS`], infinite where there is none.
+def ranks(values: np.ndarray, levels: int = LEVELS) -> tuple[np.ndarray, np.ndarray]:
+    """Ranks within each row of values [m, n], int64 from 0 and below `levels`, equal values alike; and the lowest value of each rank
+    [m, levels], infinite where there is none.
 
     >>> rank, lowest = ranks(np.array([[3.5, -1.0, 3.5, 7.0]]))
     >>> rank.tolist(), lowest[:, :4].tolist()
@@ -29,14 +31,14 @@ def ranks(values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     ordered = np.take_along_axis(values, order, 1)
     rank = _changes(ordered)
     number = values.shape[1]
-    if rank.max() >= LEVELS:
+    if rank.max() >= levels:
         first = np.maximum.accumulate(
             np.where(np.diff(rank, prepend=-1) > 0, np.arange(number), 0), axis=1
         )  # of equal values
-        rank = np.where(rank[:, -1:] < LEVELS, rank, _changes(first * LEVELS // number))
+        rank = np.where(rank[:, -1:] < levels, rank, _changes(first * levels // number))
     out = np.empty_like(rank)
     np.put_along_axis(out, order, rank, 1)
-    lowest = np.full((len(values), LEVELS), np.inf)
+    lowest = np.full((len(values), levels), np.inf)
     row, start = np.nonzero(np.diff(rank, prepend=-1))
     lowest[row, rank[row, start]] = ordered[row, start]
     return out, lowest
@@ -64,14 +66,15 @@ def predictions(values: np.ndarray, y: np.ndarray, folds: np.ndarray | None = No
     parts = [np.nonzero(test if folds is None else ~test), np.nonzero(test)]
     tree, image = (np.concatenate(both) for both in zip(*parts, strict=True))
     fitted = len(parts[0][0])
-    rank, lowest = ranks(np.ascontiguousarray(values.T))
+    levels = max(LEAST_LEVELS, LEVELS * MANY // max(classes, MANY))
+    rank, lowest = ranks(np.ascontiguousarray(values.T), levels)
     code, label = rank.take(image, 1), y[image[:fitted]]
     weight = 1.0 / np.maximum(np.bincount(label * trees + tree[:fitted], minlength=classes * trees), 1)
     node = tree
     for depth in range(DEPTH):
-        shape = (classes, features, trees * 2**depth, LEVELS)
-        place = (label * features * shape[2] + node[:fitted]) * LEVELS
-        place = place + code[:, :fitted] + (np.arange(features) * shape[2] * LEVELS)[:, None]
+        shape = (classes, features, trees * 2**depth, levels)
+        place = (label * features * shape[2] + node[:fitted]) * levels
+        place = place + code[:, :fitted] + (np.arange(features) * shape[2] * levels)[:, None]
         count = np.bincount(place.ravel(), minlength=int(np.prod(shape))).reshape(shape)
         feature, last, following = _best_split(count, weight.reshape(classes, trees).repeat(2**depth, 1))
         middle = (lowest[feature, last] + lowest[feature, following]) / 2
