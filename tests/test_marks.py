@@ -877,6 +877,21 @@ def test_trees_of_a_thousand_classes_take_little_memory_and_still_tell_them() ->
     assert (found // 500 == y // 500).mean() > 0.9
 
 
+@pytest.mark.parametrize("classes", [2, 4, 5, 40])
+def test_of_more_classes_than_images_can_show_some_are_drawn(classes: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """60,000 images of 6,000 persons ended the audit: no person had five images in the sample."""
+    monkeypatch.setattr(pixels_tell, "MOST", 40)
+    used = pd.DataFrame({"y": np.repeat(np.arange(classes), 12) + 7.0})
+    found = pixels_tell._sampled(used, np.random.default_rng(0))
+    assert len(found) == min(12 * classes, 40)
+    assert found.index.is_monotonic_increasing and found.index.is_unique
+    assert found["y"].nunique() == min(classes, 4)
+    images = used.assign(image=used.index, label=used["y"].astype(str), pixels="x", group=None)
+    pixels = np.random.default_rng(1).integers(0, 256, (len(used), 16, 16, 1)).astype(np.uint8)
+    told = pixels_tell.told_by_pixels(images, lambda ids: iter([(np.asarray(ids), pixels[ids])]))
+    assert bool(told) == (classes > 3)  # fewer than 40 images say nothing
+
+
 def test_a_tree_without_a_possible_split_says_the_class_that_counts_most() -> None:
     assert trees.predictions(np.arange(9.0)[:, None], np.repeat([0, 1], [4, 5])).tolist() == [0] * 9
     assert trees.predictions(np.arange(10.0)[:, None], np.repeat([1, 0], 5)).tolist() == [1] * 5 + [0] * 5

@@ -112,8 +112,7 @@ def told_by_pixels(images: pd.DataFrame, blocks: Blocks, *, seed: int = 0) -> li
     used = used[used["y"].isin(sizes.index[sizes >= 2 * FOLDS])]
     if used["y"].nunique() < 2:
         return []
-    if len(used) > MOST:
-        used = used.iloc[np.sort(np.random.default_rng([seed, 7]).choice(len(used), MOST, replace=False))]
+    used = _sampled(used, np.random.default_rng([seed, 7]))
     ids = used["image"].to_numpy(np.int64)
     _, y = np.unique(used["y"].to_numpy(float), return_inverse=True)
     names = [str(name) for name in used.drop_duplicates("y").sort_values("y")["label"]]
@@ -139,6 +138,14 @@ def told_by_pixels(images: pd.DataFrame, blocks: Blocks, *, seed: int = 0) -> li
         marks = _joined(marks, _as_told(boxes(thumbs, y, group), names, ids))
     out += marks
     return sorted(out, key=lambda told: (told.kind, -told.score))
+
+
+def _sampled(used: pd.DataFrame, rng: np.random.Generator) -> pd.DataFrame:
+    """At most `MOST` images, of so few classes that they have `2 * FOLDS` images each in the mean."""
+    classes = np.unique(used["y"])
+    if len(classes) > MOST // (2 * FOLDS):
+        used = used[used["y"].isin(rng.choice(classes, MOST // (2 * FOLDS), replace=False))]
+    return used if len(used) <= MOST else used.iloc[np.sort(rng.choice(len(used), MOST, replace=False))]
 
 
 def typical(values: np.ndarray, y: np.ndarray, ids: np.ndarray, score: float) -> tuple[int, ...]:
