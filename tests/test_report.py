@@ -356,6 +356,13 @@ def test_whether_more_images_help_is_said_in_words():
     assert guessed.startswith("Check labels and preprocessing") and guessed.endswith("the largest class 40 %.")
 
 
+def test_one_class_is_no_classes(audited):
+    summary = audited[0]
+    for names, told in ((["cat"], "1 class"), (["cat", "dog"], "2 classes")):
+        key = keys_of(summary | {"labels": summary["labels"] | {"kind": "classes", "classes": names}})[0]
+        assert key.note.endswith(f" unreadable; {told}")
+
+
 def test_a_regression_is_told_in_its_own_words_and_what_was_drawn_beside_the_error(audited):
     summary, tables, _ = audited
     numeric = summary | {

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from dataprops.report.actions import counted
 from dataprops.report.more_images import doubled_error, is_numeric, surely_gains
 from dataprops.report.numbers import NO_SPREAD, NOTHING, largest_sharpness, number, percent, plus_minus, sample_of
 
@@ -63,7 +64,8 @@ def _probe_keys(summary: Mapping[str, Any]) -> list[Key]:
 def keys_of(summary: Mapping[str, Any]) -> list[Key]:
     """All key numbers of an audit."""
     s = summary
-    kinds = {"classes": f"{len(s['labels']['classes'])} classes", "numbers": "numeric labels", "none": "no labels"}
+    classes = counted(len(s["labels"]["classes"]), "class", "classes")
+    kinds = {"classes": classes, "numbers": "numeric labels", "none": "no labels"}
     keys = [
         Key("Images", f"{s['n_images']:,}", f"{s['n_unreadable']:,} unreadable; {kinds[s['labels']['kind']]}", "images")
     ]
