@@ -46,9 +46,9 @@ TONES = {
     "clipped_range": (0.4, "has a clipped range: {1} of its pixels are cut off at white, and others at black"),
     "clipped_white": (0.65, "has a clipped range: {1} of its pixels are cut off at white"),
 }
-# maximum fraction of the images that look cut off rather than not: more have white skies or paper (of 15 sets, three have 0.095 and
-# more, the others 0.05 at most)
-LOOK_CUT = 0.1
+# maximum fraction of the images that look cut off, or dark, rather than not: more have white skies or paper (of 15 sets, three have
+# 0.095 and more, the others 0.05 at most), or are taken by night
+LOOK_SO = 0.1
 PAPER = 0.3  # fraction of white pixels along three sides, from which white is the ground and not clipped
 # fraction of pixels at white: minimum if the range is clipped at both ends, at white only, and in an overexposed image
 CUT, CLIPPED, ANY_WHITE = 0.03, 0.05, 0.01
@@ -165,10 +165,10 @@ def _tones(used: pd.DataFrame, blocks: Blocks, seed: int = 0) -> list[Fault]:
     like = tones.likeness(blocks, used["image"].to_numpy(np.int64), seed, learnt=~blank, asked=asked)
     told = {name: limits[name] & (score >= TONES[name][0]) for name, score in like.score.items()}
     for name in {"clipped_range", "clipped_white"} & set(told):
-        told[name] &= (like.score[name] > 0).mean() <= LOOK_CUT
+        told[name] &= (like.score[name] > 0).mean() <= LOOK_SO
     if "clipped_white" in told:
         told["clipped_white"] &= like.paper < PAPER
-    if "dark" in told and (like.score["dark"] > 0).mean() > LOOK_CUT:  # by night all are
+    if "dark" in told and (like.score["dark"] > 0).mean() > LOOK_SO:  # by night all are
         told["dark"] &= np.log2(high + 8) < _fence(np.log2(high + 8), 0.15)[1]
     pale = (low >= ALL_BRIGHT) & bool(np.nanmedian(low) < ALL_BRIGHT / 2)  # of white alone, where others have black
     if "overexposed" in told:
