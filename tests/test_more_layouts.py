@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from dataprops.sources import open_source
+from dataprops.sources.structure import second_copies
 from tests.test_doubts import doubts
 from tests.test_published_layouts import Layout, keeps, table
 
@@ -85,6 +86,31 @@ LAYOUTS = {
         {"ill": 3, "well": 3, None: 3},
         {"train": 6, "test": 3},
     ),
+    "numbers and names in other scripts are classes beside augmented copies": Layout(
+        [f"augmented/{n}.png" for n in range(12)] + [f"{('1', '猫')[n % 2]}/{n}.png" for n in range(12)],
+        {},
+        "",
+        {"1": 12, "猫": 12},
+        told="1, 猫",
+    ),
+    "a folder of masks whose name occurs in the name of the folder around it": Layout(
+        [f"{place}/{n}.png" for place in ("unmasked/mask", "unmasked/no_hat", "other/no_hat") for n in range(12)],
+        {},
+        "",
+        {"unmasked": 24, "other": 12},
+    ),
+    "a text that only begins like UTF-16 is no table": Layout(
+        [f"{kind}/{n}.png" for kind in PETS for n in range(3)],
+        {"notes.txt": b"\xff\xfeabc"},
+        "",
+        {"cat": 3, "dog": 3},
+    ),
+    "columns whose names differ only in a blank": Layout(
+        [f"{n}.png" for n in range(6)],
+        {"list.csv": table("file,label,label ", *(f"{n}.png,{KINDS[n % 2]},{n}" for n in range(6)))},
+        "",
+        {"ill": 3, "well": 3},
+    ),
     "test cases beside the classes are no class": Layout(
         [f"{kind} cases/{n}.png" for kind in ("Benign", "Normal", "Test") for n in range(3)],
         {},
@@ -133,6 +159,11 @@ def test_layouts_keep_their_labels_splits_and_groups(tmp_path: Path, name: str) 
     keeps(LAYOUTS[name], tmp_path / "set")
 
 
+def test_of_several_copies_of_the_splits_always_the_same_one_is_left_out() -> None:
+    copies = [f"{letter}/{n}.png" for letter in "abcdefgh" for n in range(2)]
+    assert set(second_copies([*copies, "train/0.png", "test/1.png"]).values()) == {"a"}
+
+
 SPLIT_CODES = {
     f"{split}.csv": table(
         "image,label,label_name", *(f"{split}{n}.png,{n % 2 ^ swap},{KINDS[n % 2]}" for n in range(6))
@@ -155,6 +186,11 @@ DOUBTS = {
         Layout([f"Leaves/{n}.png" for n in range(6)], {}, "", {}),
         "Leaves, the name of the only folder, is the class of all images",
         "--layout none",
+    ),
+    "the only folder of the splits": (
+        Layout([f"{split}/Leaves/{split}{n}.png" for split in ("train", "test") for n in range(6)], {}, "", {}),
+        "Leaves, the name of the only folder, is the class of all images",
+        "--layout split",
     ),
     "two masks of each image": (
         Layout(
@@ -211,14 +247,15 @@ def test_what_may_be_wrong_is_told_with_the_way_out(tmp_path: Path, name: str) -
     assert any(why in one["why"] and option in one["option"] for one in told), told
 
 
-def test_hdf5_files_in_a_folder_of_the_folder_are_found(tmp_path: Path) -> None:
+@pytest.mark.parametrize("folder", ["datasets", "datasets.h5"])
+def test_hdf5_files_in_a_folder_of_the_folder_are_found(tmp_path: Path, folder: str) -> None:
     for split, number in (("train", 6), ("test", 4)):
         file = io.BytesIO()
         with h5py.File(file, "w") as made:
             made[f"{split}_set_x"] = np.random.default_rng(number).integers(0, 255, (number, 8, 8, 3), np.uint8)
             made[f"{split}_set_y"] = np.arange(number) % 2
-        (tmp_path / "datasets").mkdir(exist_ok=True)
-        (tmp_path / "datasets" / f"{split}_pets.h5").write_bytes(file.getvalue())
+        (tmp_path / folder).mkdir(exist_ok=True)
+        (tmp_path / folder / f"{split}_pets.h5").write_bytes(file.getvalue())
     source = open_source(str(tmp_path))
     listing = source.scan()
     assert listing["split"].value_counts().to_dict() == {"train": 6, "test": 4}

@@ -219,11 +219,8 @@ def only_class(reading: Reading) -> Told | None:
     """One class, named after the only folder: ``Leaves``."""
     if not reading.by_folders or reading.asked or len(reading.classes) != 1 or None in reading.label:
         return None
-    return (
-        "classes",
-        f"{few_of(reading.classes)}, the name of the only folder, is the class of all images",
-        "--layout none",
-    )
+    why = f"{few_of(reading.classes)}, the name of the only folder, is the class of all images"
+    return "classes", why, _option(reading)
 
 
 def hardly_any_images(reading: Reading) -> Told | None:
@@ -385,11 +382,11 @@ def codes_apart(reading: Reading) -> Told | None:
         tells = all(
             len(told) == len(set().union(*told.values())) == sum(map(len, told.values())) > 1 for told in names.values()
         )
-        for label in sorted(set().union(*names.values())) if tells else ():
+        everywhere = [set[str]().union(*told.values()) for told in names.values()] if tells else []
+        shared = set.intersection(*everywhere) if everywhere else set[str]()
+        for label in sorted(set().union(*names.values())) if shared else ():
             there = {split: min(told[label]) for split, told in names.items() if label in told}
-            if len(set(there.values())) > 1 and set(there.values()) <= set.intersection(
-                *(set().union(*told.values()) for told in names.values())
-            ):
+            if len(set(there.values())) > 1 and shared.issuperset(there.values()):
                 seen = " and ".join(f"{shown(name)} in {split or 'no split'}" for split, name in there.items())
                 why = f"{shown(label)} of {shown(column_of_label)} is {seen}, by {shown(column)}"
                 return "labels", why, f"--label-column {shlex.quote(shown(column))}"

@@ -251,7 +251,7 @@ def _within(inside: dict[str, list[tuple[str, str]]], plain: list[tuple[str, str
     first = {stem: FIRST_WORD.match(stem) for stem in places} if inside else {}
     if len({found and found[0] for found in first.values()}) == 1:  # mask_0001-l.png belongs to bus_0001-l.png
         places |= {stem[found.end() :]: places[stem] for stem, found in first.items() if found}
-    stems, outside = sorted(places), {folder for folder, _ in plain}
+    stems, outside = sorted(places), {above for folder in {folder for folder, _ in plain} for above in _up(folder)}
 
     def of(base: str) -> set[str]:
         known = places.get(base) or places.get(_prefixed(base, stems) or "")
@@ -259,8 +259,9 @@ def _within(inside: dict[str, list[tuple[str, str]]], plain: list[tuple[str, str
 
     found: set[str] = set()
     for folder, files in inside.items():
-        part = next(part for part in folder.split("/") if PLURAL.search(part) or SINGULAR.search(part))
-        parent = folder.partition(part)[0].rstrip("/")
+        parts = folder.split("/")
+        at = next(at for at, part in enumerate(parts) if PLURAL.search(part) or SINGULAR.search(part))
+        part, parent = parts[at], "/".join(parts[:at])
         partners = [
             set().union(
                 *(of(cut) for base in _bases(stem) for cut in _cuts(base)),
@@ -274,14 +275,17 @@ def _within(inside: dict[str, list[tuple[str, str]]], plain: list[tuple[str, str
         beside = {place for some in have for place in some}
         twice = all(_bases(stem) for _, stem in files)  # PedMasks/1_mask.png: the names mark masks too
         # Expert/mask, Expert/gaze_map: no images below Expert, so mask is not a class beside no_mask
-        alone = (
-            parent and split_of(parent) is None and not any(f"{place}/".startswith(f"{parent}/") for place in outside)
-        )
+        alone = parent and split_of(parent) is None and parent not in outside
         if (twice or alone or PLURAL.search(part)) or any(
             place == parent or _image_like(place, parent) for place in beside
         ):
             found.update(key for key, _ in files)
     return found
+
+
+def _up(folder: str) -> list[str]:
+    """A folder and those around it."""
+    return [folder, *(folder[: at.start()] for at in re.finditer("/", folder))]
 
 
 def _cuts(base: str) -> list[str]:

@@ -102,14 +102,16 @@ def second_copies(keys: Sequence[str]) -> dict[str, str]:
 def _splits_again(below: Mapping[str, Sequence[str]]) -> str | None:
     """The folder that holds the files of all splits again: ``all/cat/1.png`` or ``all/1.png`` beside ``train/cat/1.png``."""
     splits = [top for top in below if split_of(top) is not None]
-    for top in below.keys() - set(splits) if len(splits) > 1 else ():
-        flat = all(name.count("/") == 1 for name in below[top])
-        first = -1 if flat else 1  # of the parts of a path: its file name, or all below the first folder
-        own = {tuple(name.split("/")[first:]) for name in below[top]}
-        others = [tuple(name.split("/")[first:]) for split in splits for name in below[split]]
-        known = set(others)
-        if len(known) == len(others) and len(own & known) >= ALIKE * max(len(own), len(known)):
-            return top
+    others = [name.split("/") for top in splits for name in below[top]] if len(splits) > 1 else []
+    for first in (-1, 1):  # of the parts of a path: its file name, or all below the first folder
+        known = {tuple(parts[first:]) for parts in others}
+        if not known or len(known) < len(others):
+            continue
+        for top in sorted(below.keys() - set(splits)):
+            own = {tuple(name.split("/")[first:]) for name in below[top]}
+            flat = all(name.count("/") == 1 for name in below[top])
+            if flat == (first == -1) and len(own & known) >= ALIKE * max(len(own), len(known)):
+                return top
     return None
 
 

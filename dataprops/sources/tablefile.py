@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import io
 import zipfile
+from collections import Counter
+from collections.abc import Iterable
 from typing import NamedTuple
 
 import pandas as pd
@@ -100,7 +102,7 @@ def read_table(data: bytes, name: str) -> Table:
         header=None if names else 0,
         index_col=False if names else None,
     )
-    frame.columns = [str(column).strip() for column in frame.columns]
+    frame.columns = _distinct_names(frame.columns)
     frame, repeated = _without_repeated_names(frame)
     decisions += repeated
     if names:
@@ -113,6 +115,22 @@ def read_table(data: bytes, name: str) -> Table:
     return Table(frame, decisions)
 
 
+def _distinct_names(columns: Iterable[object]) -> list[str]:
+    """Column names without blanks around them; those that are then alike are numbered, as pandas does.
+
+    >>> _distinct_names(["file", "class", "class ", "class.1"])
+    ['file', 'class', 'class.1', 'class.1.1']
+    """
+    names, seen = dict[str, None](), Counter[str]()
+    for column in columns:
+        plain = name = str(column).strip()
+        while name in names:
+            seen[plain] += 1
+            name = f"{plain}.{seen[plain]}"
+        names[name] = None
+    return list(names)
+
+
 def _sheet(data: bytes) -> pd.DataFrame:
     """The first sheet of an Excel file, all values as text."""
     try:
@@ -121,7 +139,7 @@ def _sheet(data: bytes) -> pd.DataFrame:
     except zipfile.BadZipFile as error:
         raise ValueError(f"it is not an Excel sheet: {error}") from error
     frame = pd.read_excel(io.BytesIO(data), dtype=str, keep_default_na=False, na_values=[""], engine="openpyxl")
-    frame.columns = [str(column).strip() for column in frame.columns]
+    frame.columns = _distinct_names(frame.columns)
     return _below_titles(frame)
 
 

@@ -148,7 +148,10 @@ def has_header(head: bytes) -> bool:
     >>> has_header(b"id path\\n1 a.png\\n2 b.png\\n"), has_header(b"a.png 0\\nb.png 1\\n")
     (True, False)
     """
-    text = as_text(head)[0]
+    try:
+        text = as_text(head)[0]
+    except UnicodeDecodeError:  # bytes that only begin like UTF-16
+        return False
     separator = separator_of(text)
     return _has_header(text, blanks_of(text) if separator not in text.partition("\n")[0] else separator)
 

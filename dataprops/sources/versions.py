@@ -87,7 +87,7 @@ def versions(keys: Sequence[str], folders: Sequence[Sequence[str]]) -> frozenset
         others = {next(stems(key)) for other, some in below.items() if other != top for key in some}
         if sum(any(stem in others for stem in stems(key)) for key in below[top]) >= SAME * len(below[top]):
             found.add(top)
-    plain = (top for top in below if is_version(top) or (top and AROUND.issuperset(words_of(top))))
+    plain = (top for top in below if is_version(top) or set() < set(words_of(top)) <= AROUND)
     return frozenset((*found, *plain)) if found else frozenset()
 
 

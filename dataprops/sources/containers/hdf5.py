@@ -356,9 +356,10 @@ def _place(location: str, key: str) -> tuple[str, str, int]:
     """File, array and row of a key."""
     name, row = key_parts(key)
     if not is_url(location) and Path(location).is_dir():
-        at = re.search(r"[.](?:h5|hdf5|he5)(?:/|$)", name, re.IGNORECASE)
-        end = at.end() if at else len(name)
-        location, name = str(Path(location) / name[:end].rstrip("/")), name[end:]
+        ends = [at.end() for at in re.finditer(r"[.](?:h5|hdf5|he5)(?=/|$)", name, re.IGNORECASE)] or [len(name)]
+        files = (end for end in ends[:-1] if not (Path(location) / name[:end]).is_dir())  # of folders called x.h5
+        end = next(files, ends[-1])
+        location, name = str(Path(location) / name[:end]), name[end:].removeprefix("/")
     return location, name, row
 
 
