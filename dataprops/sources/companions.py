@@ -128,8 +128,15 @@ class Companions:
 
     @cached_property
     def headed(self) -> list[str]:
-        """Text files that are tables with names of columns, except those of one for each image."""
-        likely = [name for name in few_of_a_kind(self.ending(*LISTS)) if stem_of(name) not in self.stems]
+        """Text files that are tables with names of columns, except those of one for each image and those in one of several folders
+        of images."""
+        within = {key.rpartition("/")[0] for key in self.keys}
+        within = within - {""} if len(within) > 1 else set()
+        likely = [
+            name
+            for name in few_of_a_kind(self.ending(*LISTS))
+            if stem_of(name) not in self.stems and name.rpartition("/")[0] not in within
+        ]
         return [name for name in likely if has_header(self.data(name, MOST_BYTES)[:HEAD])]
 
     def alike(
