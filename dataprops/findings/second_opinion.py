@@ -403,8 +403,8 @@ def wrong_labels(said: Opinions) -> WrongLabels:
 def exchanged(joint: np.ndarray, y: np.ndarray) -> float:
     """Number of labels that could be exchanged between two classes: of any two, the most whose joint opinion is the other one.
 
-    At most that many are wrong if no image were hard, and the opinions cannot say which are. 0 if there are only two classes, where
-    exchanged labels are random ones.
+    All of these are wrong if no image is hard, which the opinions cannot tell. 0 if there are only two classes, where exchanged labels
+    are random ones.
     """
     classes = joint.shape[1]
     if classes == 2:

@@ -15,8 +15,8 @@ from __future__ import annotations
 import numpy as np
 
 DEPTH, LEAF = 3, 5
-LEVELS, LEAST_LEVELS = 256, 16
-MANY = 100
+LEVELS, LEAST_LEVELS = 256, 16  # ranks: maximum; at least so many with any number of classes
+MANY = 100  # classes with which a histogram of `LEVELS` ranks is as large as it may be
 
 
 def ranks(values: np.ndarray, levels: int = LEVELS) -> tuple[np.ndarray, np.ndarray]:
