@@ -192,6 +192,37 @@ DOUBTS = {
         "Leaves, the name of the only folder, is the class of all images",
         "--layout split",
     ),
+    "folders below classes of which one may be a split in another language": (
+        Layout(
+            [
+                f"{split}/{kind}/{part}/{split}{n}.png"
+                for split in ("train", "val")
+                for kind in ("teste", "mani")
+                for part in "xy"
+                for n in range(4)
+            ],
+            {},
+            "",
+            {},
+        ),
+        "each class folder contains x, y",
+        "--layout 'split/*/class'",
+    ),
+    "and below folders of images": (
+        Layout(
+            [
+                f"{kind}/images/{part}/{kind}{part}{n}.png"
+                for kind in ("prova", "cane")
+                for part in "xy"
+                for n in range(4)
+            ],
+            {},
+            "",
+            {},
+        ),
+        "each class folder contains x, y",
+        "--layout 'split/*/class'",
+    ),
     "two masks of each image": (
         Layout(
             [f"{kind}/{kind}{n}{end}" for kind in KINDS for n in range(6) for end in (".jpg", "_OC.png", "_OD.png")],

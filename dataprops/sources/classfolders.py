@@ -95,7 +95,9 @@ def classes_of_folders(
     aside = {top for top in tops if ASIDE & set(words_of(top)) and split_of(top) and len(tops) > 2 and not any(split)}
     named = {top: None if UNLABELLED & set(words_of(top)) or top in aside else shown(top) for top in tops}
     label = [named[rest[0]] if rest else None for rest in rests]
-    deeper = _deeper(rests, f"{before}*{between}/")
+    # "test" beside others: their names may be splits in another language
+    level = "split" if not any(split) and any(map(split_of, tops)) else "*"
+    deeper = _deeper(rests, f"{before}{level}{between}/")
     told = [_named_classes(label), *([] if deeper is None else [deeper])]
     if unnamed := [top for top in tops if named[top] is None]:
         told[0] = told[0]._replace(
@@ -124,8 +126,6 @@ def _deeper(rests: list[list[str]], before: str) -> Decision | None:
     if len(below) == 1 and PLAIN.fullmatch(min(below)):  # amazon/images/mug
         return _deeper([[rest[0], *rest[2:]] for rest in rests if rest], f"{before}*/")
     common = set.intersection(*inside.values()) if inside else set()
-    if any(map(split_of, inside)):  # "test" beside others: their names may be splits in another language
-        before = f"{before.removesuffix('*/')}split/"
     option = f"--layout '{before}class'"
     if any(SUBJECT.fullmatch(name) for names in inside.values() for name in names):
         return None

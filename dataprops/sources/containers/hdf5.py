@@ -43,6 +43,7 @@ from dataprops.util.guard import said
 from dataprops.util.redact import is_url, redacted
 
 SUFFIXES = (".h5", ".hdf5", ".he5")
+_SUFFIX = re.compile(rf"(?:{'|'.join(map(re.escape, SUFFIXES))})(?=/|$)", re.IGNORECASE)
 LABELS = 2**30  # maximum size of a label array, bytes
 CHUNK = 2**30  # maximum uncompressed size of the chunks that contain an image, bytes
 PACKED = 1100  # slightly above deflate's maximum compression ratio
@@ -355,12 +356,20 @@ def read(location: str, key: str, options: SourceOptions) -> bytes | RawImage:
 def _place(location: str, key: str) -> tuple[str, str, int]:
     """File, array and row of a key."""
     name, row = key_parts(key)
-    if not is_url(location) and Path(location).is_dir():
-        ends = [at.end() for at in re.finditer(r"[.](?:h5|hdf5|he5)(?=/|$)", name, re.IGNORECASE)] or [len(name)]
-        files = (end for end in ends[:-1] if not (Path(location) / name[:end]).is_dir())  # of folders called x.h5
-        end = next(files, ends[-1])
+    if _is_folder(location):
+        end = _end_of_file(location, name)
         location, name = str(Path(location) / name[:end]), name[end:].removeprefix("/")
     return location, name, row
+
+
+def _is_folder(location: str) -> bool:
+    return not is_url(location) and Path(location).is_dir()
+
+
+def _end_of_file(location: str, key: str) -> int:
+    """Length of the path of the file that a key begins with; folders may be called x.h5, too."""
+    ends = [at.end() for at in _SUFFIX.finditer(key)]
+    return next((end for end in ends[:-1] if not (Path(location) / key[:end]).is_dir()), ends[-1] if ends else len(key))
 
 
 def order(location: str, keys: Sequence[str], options: SourceOptions) -> list[int] | None:
@@ -387,5 +396,8 @@ def stream(
 
 def version_tokens(location: str, keys: Sequence[str], options: SourceOptions) -> list[int]:
     """A number per image that changes when its file does."""
-    places = [_place(location, key)[0] for key in keys]
-    return filesystems.version_tokens(places, access_of(options))
+    if not _is_folder(location):
+        return filesystems.version_tokens([location] * len(keys), access_of(options))
+    files = [key[: _end_of_file(location, key)] for key in keys]
+    place = {file: str(Path(location) / file) for file in dict.fromkeys(files)}
+    return filesystems.version_tokens([place[file] for file in files], access_of(options))
