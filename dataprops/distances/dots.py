@@ -123,5 +123,5 @@ def choose_dots() -> Dots:
 
 
 def dots_are_quick() -> bool:
-    """Whether single products use VNNI on this processor."""
+    """Whether single products use VNNI or pairs of int16 on this processor."""
     return choose_dots() is not _plain
