@@ -28,6 +28,7 @@ from dataprops.findings import (
     quality,
     second_opinion,
     sharpest_pairs,
+    slices,
     suspect_labels,
     upright,
 )
@@ -47,6 +48,7 @@ from dataprops.findings.thumbnails import stretch, thumbnails
 from dataprops.findings.warps import grid_of
 from dataprops.findings.without_copies import dimension_without_copies
 from dataprops.imaging.measures import Measures, measure_image
+from dataprops.util.numbers import wilson_interval
 
 SIDE, N, K = 64, 60, 10
 
@@ -1226,7 +1228,7 @@ def test_a_site_of_the_manifest_and_a_fifth_of_its_numbers_are_slices():
     assert not hard_slices(context._replace(described=None))
 
 
-def test_images_of_one_patient_that_are_hard_together_make_no_site_hard():
+def test_images_of_one_patient_that_are_hard_together_make_no_site_hard(monkeypatch):
     """20 patients of 20 images, hardly any of whose errors are independent: seven of the ten hard ones come from one of two sites."""
     patient = np.repeat(np.arange(20), 20)
     y = np.arange(400) % 2
@@ -1243,7 +1245,11 @@ def test_images_of_one_patient_that_are_hard_together_make_no_site_hard():
     probed = pd.DataFrame({"image": np.arange(400), "leak_group": patient})
     assert not hard_slices(context._replace(probe=probed))
     every = described.assign(site=np.where(np.isin(patient, patient[wrong]), "north", "south"))
-    assert hard_slices(context._replace(probe=probed, described=every))  # all ten, and no other
+    (hard,) = hard_slices(context._replace(probe=probed, described=every))  # all ten, and no other
+    assert (hard.low, hard.high) == wilson_interval(120, 200)  # as many of each, so images are as good as patients
+    monkeypatch.setattr(slices, "shared_errors", lambda wrong, unit: lambda mask: 4.0)
+    (hard,) = hard_slices(context._replace(probe=probed, described=every))
+    assert (hard.low, hard.high) == wilson_interval(30, 50)
 
 
 def test_the_design_effect_of_a_slice_is_the_size_of_patients_whose_errors_are_one():

@@ -35,7 +35,7 @@ TRIAL_NEIGHBOURS = 20  # neighbours per row of the whole set; scaled down to the
 TRIAL_WORK = 1.0  # maximum work relative to all products; with clusters, at least the tiles between them are pruned
 # cost of the product of a single pair relative to a pair in a tile, by route
 PAIR_COST = {"int8": 16.0, "int16": 3.0, "float32": 2.0}
-QUICK_PAIR_COST = 4.5  # the same with a dot-product instruction (VNNI)
+QUICK_PAIR_COST = 4.5  # the same if products of single pairs are vectorised (`dots_are_quick`)
 # fraction of pairs that pass on downscaled images: 0.03 to 0.35 on real sets, 1 for patterns of single pixels
 NOTHING_KEPT = 0.9
 # fraction of a tile's pairs, by route; with more, downscaled images are skipped

@@ -127,7 +127,8 @@ def holm(p: Sequence[float]) -> np.ndarray:
 def hard_slices(context: Context) -> list[Slice]:
     """Significantly worse slices, worst first: one-sided hypergeometric tests with Holm's correction over all slices tested.
 
-    Images of one patient are hard together, so counts are divided by the design effect of each slice (Rao and Scott 1992).
+    Images of one patient are hard together, so counts are divided by the design effect of each slice (Rao and Scott 1992), in tests
+    and intervals.
     """
     said = None if context.opinions is None else context.opinions.asked
     if said is None or said.probe is None:
@@ -142,13 +143,14 @@ def hard_slices(context: Context) -> list[Slice]:
     if not looked or not total:
         return []
     alike = shared_errors(wrong, _units(context, said.image))
-    corrected = holm([_chance(wrong, mask, alike(mask)) for _, mask in looked])
+    effects = [alike(mask) for _, mask in looked]
+    corrected = holm([_chance(wrong, mask, effect) for (_, mask), effect in zip(looked, effects, strict=True)])
     out = []
-    for (name, mask), value in zip(looked, corrected, strict=True):
+    for (name, mask), effect, value in zip(looked, effects, corrected, strict=True):
         errors, size = int(wrong[mask].sum()), int(mask.sum())
         rest = (total - errors) / (n - size)
         if value < LEVEL and errors / size >= WORSE * rest:
-            low, high = wilson_interval(errors, size)
+            low, high = wilson_interval(errors / effect, size / effect)
             worst = np.nonzero(mask & wrong)[0]
             out.append(Slice(name, said.image[worst], errors / size, low, high, rest, float(value)))
     return sorted(out, key=lambda s: s.rest - s.error)

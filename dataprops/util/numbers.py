@@ -38,7 +38,7 @@ def percent(fraction: float | None, *, sign: bool = False) -> str:
     return f"{hundred:{'+' if sign else ''}.{digits}f} %"
 
 
-def wilson_interval(count: int, of: int, level: float = 0.95) -> tuple[float, float]:
+def wilson_interval(count: float, of: float, level: float = 0.95) -> tuple[float, float]:
     """Wilson's score interval of a proportion (1927), in closed form to avoid an import of two seconds.
 
     Examples
