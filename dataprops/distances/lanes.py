@@ -71,8 +71,31 @@ def _dot(builder: Any, sums: Any, unsigned: Any, signed: Any) -> Any:
     return called(builder, "llvm.x86.avx512.vpdpbusd.512", NUMBERS, [sums, unsigned, signed])
 
 
-def _total(builder: Any, numbers: Any) -> Any:
-    return called(builder, f"llvm.vector.reduce.add.v{LANES}i32", INT32, [numbers])
+def total(builder: Any, numbers: Any) -> Any:
+    """Sum of the int32 lanes of a vector."""
+    return called(builder, f"llvm.vector.reduce.add.v{numbers.type.count}i32", INT32, [numbers])
+
+
+def places(context: Any, builder: Any, signature: Any, args: Any) -> list[Any]:
+    """Pointers into the first two arguments, flat arrays, at the offsets that the next two give."""
+    return [builder.gep(data(context, builder, signature.args[i], args[i]), [args[2 + i]]) for i in (0, 1)]
+
+
+def summed(builder: Any, kind: Any, count: int, steps: Any, more: Callable[[Any, list[Any]], list[Any]]) -> list[Any]:
+    """As many values of this kind, zero at first, after `steps` (>= 1) repetitions of more(step, sums), which returns them."""
+    before, loop, after = builder.basic_block, builder.append_basic_block(), builder.append_basic_block()
+    builder.branch(loop)
+    builder.position_at_end(loop)
+    step, sums = builder.phi(INT64), [builder.phi(kind) for _ in range(count)]
+    values = more(step, sums)
+    following = builder.add(step, INT64(1))
+    begin = (INT64(0), *[constant(kind, 0)] * count)
+    for phi, first, value in zip((step, *sums), begin, (following, *values), strict=True):
+        phi.add_incoming(first, before)
+        phi.add_incoming(value, loop)
+    builder.cbranch(builder.icmp_signed("<", following, steps), loop, after)
+    builder.position_at_end(after)
+    return values
 
 
 @compiled_in
@@ -85,31 +108,21 @@ def vnni_sum(typing: Any, a: Any, b: Any, start_a: Any, start_b: Any, steps: Any
     signature = types.int32(a, b, types.int64, types.int64, types.int64)
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        zero, flip = constant(NUMBERS, 0), constant(NUMBERS, TO_UNSIGNED)
-        first_a, first_b = (
-            builder.gep(data(context, builder, signature.args[at], args[at]), [args[2 + at]]) for at in (0, 1)
-        )
-        before, loop, after = builder.basic_block, builder.append_basic_block(), builder.append_basic_block()
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        step = builder.phi(INT64)
-        sums = [builder.phi(NUMBERS) for _ in range(2 * UNROLLED)]
-        more = []
-        for part in range(UNROLLED):
-            place = builder.add(builder.mul(step, INT64(STEP)), INT64(BYTES * part))
-            x, y = (load(builder, builder.gep(first, [place]), NUMBERS, 1) for first in (first_a, first_b))
-            more.append(_dot(builder, sums[2 * part], builder.xor(x, flip), y))
-            more.append(_dot(builder, sums[2 * part + 1], flip, y))
-        following = builder.add(step, INT64(1))
-        for phi, begin, value in zip((step, *sums), (INT64(0), *[zero] * len(sums)), (following, *more), strict=True):
-            phi.add_incoming(begin, before)
-            phi.add_incoming(value, loop)
-        builder.cbranch(builder.icmp_signed("<", following, args[4]), loop, after)
-        builder.position_at_end(after)
-        total = zero
-        for with_128, of_128 in zip(more[::2], more[1::2], strict=True):
-            total = builder.add(total, builder.sub(with_128, of_128))
-        return _total(builder, total)
+        flip, first = constant(NUMBERS, TO_UNSIGNED), places(context, builder, signature, args)
+
+        def more(step: Any, sums: list[Any]) -> list[Any]:
+            out = []
+            for part in range(UNROLLED):
+                place = builder.add(builder.mul(step, INT64(STEP)), INT64(BYTES * part))
+                x, y = (load(builder, builder.gep(begin, [place]), NUMBERS, 1) for begin in first)
+                out.append(_dot(builder, sums[2 * part], builder.xor(x, flip), y))
+                out.append(_dot(builder, sums[2 * part + 1], flip, y))
+            return out
+
+        sums, whole = summed(builder, NUMBERS, 2 * UNROLLED, args[4], more), constant(NUMBERS, 0)
+        for with_128, of_128 in zip(sums[::2], sums[1::2], strict=True):
+            whole = builder.add(whole, builder.sub(with_128, of_128))
+        return total(builder, whole)
 
     return signature, generate
 
@@ -121,30 +134,15 @@ def vnni_rest(typing: Any, a: Any, b: Any, start_a: Any, start_b: Any, rest: Any
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
         inside = builder.icmp_signed("<", ir.Constant(OF_BYTES, list(range(BYTES))), spread(builder, OF_BYTES, args[4]))
-        name = f"llvm.masked.load.v{BYTES}i8.p0v{BYTES}i8"
+        name, nothing = f"llvm.masked.load.v{BYTES}i8.p0v{BYTES}i8", constant(OF_BYTES, 0)
+        begins = [builder.bitcast(place, OF_BYTES.as_pointer()) for place in places(context, builder, signature, args)]
         x, y = (
-            builder.bitcast(
-                called(
-                    builder,
-                    name,
-                    OF_BYTES,
-                    [
-                        builder.bitcast(
-                            builder.gep(data(context, builder, signature.args[at], args[at]), [args[2 + at]]),
-                            OF_BYTES.as_pointer(),
-                        ),
-                        INT32(1),
-                        inside,
-                        constant(OF_BYTES, 0),
-                    ],
-                ),
-                NUMBERS,
-            )
-            for at in (0, 1)
+            builder.bitcast(called(builder, name, OF_BYTES, [begin, INT32(1), inside, nothing]), NUMBERS)
+            for begin in begins
         )
         zero, flip = constant(NUMBERS, 0), constant(NUMBERS, TO_UNSIGNED)
         with_128, of_128 = (_dot(builder, zero, unsigned, y) for unsigned in (builder.xor(x, flip), flip))
-        return _total(builder, builder.sub(with_128, of_128))
+        return total(builder, builder.sub(with_128, of_128))
 
     return signature, generate
 

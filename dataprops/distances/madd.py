@@ -7,6 +7,7 @@ Sums do not overflow up to `product.INT32_FEATURES` features.
 
 from __future__ import annotations
 
+import functools
 from typing import Any
 
 import numpy as np
@@ -14,7 +15,20 @@ from llvmlite import ir
 from numba import types
 from torch import Tensor, from_numpy
 
-from dataprops.distances.lanes import INT8, INT32, INT64, called, compiled_in, constant, data, load, spread, supported
+from dataprops.distances.lanes import (
+    INT8,
+    INT32,
+    INT64,
+    called,
+    compiled_in,
+    data,
+    load,
+    places,
+    spread,
+    summed,
+    supported,
+    total,
+)
 from dataprops.util.compiled import njit
 
 LANES = 16 if supported("avx512bw") else 8  # int32 sums of a vector
@@ -52,42 +66,31 @@ def _block(typing: Any, a: Any, b: Any, out: Any, at: Any, stride: Any, pairs: A
             builder.gep(data(context, builder, kind, array), [builder.extract_value(args[3], i)])
             for i, (kind, array) in enumerate(zip(signature.args[:3], args[:3], strict=True))
         )
-        before, loop, after = builder.basic_block, builder.append_basic_block(), builder.append_basic_block()
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        step = builder.phi(INT64)
-        sums = [builder.phi(SUMS) for _ in range(ROWS * VECTORS)]
-        of_b, of_a = builder.mul(step, INT64(2 * COLUMNS)), builder.mul(step, INT64(2))
-        row_of_a = builder.mul(args[5], INT64(2))
-        columns = [
-            load(builder, builder.gep(first_b, [builder.add(of_b, INT64(2 * LANES * v))]), PAIRS, 2)
-            for v in range(VECTORS)
-        ]
-        more = []
-        for r in range(ROWS):
-            place = builder.add(of_a, builder.mul(row_of_a, INT64(r)))
-            pair = load(builder, builder.gep(first_a, [place]), INT32, 2)
-            row = builder.bitcast(spread(builder, SUMS, pair), PAIRS)
-            more += [_madd(builder, sums[r * VECTORS + v], row, columns[v]) for v in range(VECTORS)]
-        _repeat(builder, (step, *sums), more, before, loop, after, args[5])
+
+        def more(step: Any, sums: list[Any]) -> list[Any]:
+            of_b, of_a = builder.mul(step, INT64(2 * COLUMNS)), builder.mul(step, INT64(2))
+            row_of_a = builder.mul(args[5], INT64(2))
+            columns = [
+                load(builder, builder.gep(first_b, [builder.add(of_b, INT64(2 * LANES * v))]), PAIRS, 2)
+                for v in range(VECTORS)
+            ]
+            out = []
+            for r in range(ROWS):
+                place = builder.add(of_a, builder.mul(row_of_a, INT64(r)))
+                pair = load(builder, builder.gep(first_a, [place]), INT32, 2)
+                row = builder.bitcast(spread(builder, SUMS, pair), PAIRS)
+                out += [_madd(builder, sums[r * VECTORS + v], row, columns[v]) for v in range(VECTORS)]
+            return out
+
+        sums = summed(builder, SUMS, ROWS * VECTORS, args[5], more)
         for r in range(ROWS):
             for v in range(VECTORS):
                 place = builder.gep(first_out, [builder.add(builder.mul(args[4], INT64(r)), INT64(LANES * v))])
-                total = builder.add(load(builder, place, SUMS, 4), more[r * VECTORS + v])
-                builder.store(total, builder.bitcast(place, SUMS.as_pointer()), align=4)
+                whole = builder.add(load(builder, place, SUMS, 4), sums[r * VECTORS + v])
+                builder.store(whole, builder.bitcast(place, SUMS.as_pointer()), align=4)
         return context.get_dummy_value()
 
     return signature, generate
-
-
-def _repeat(builder: Any, phis: Any, more: list[Any], before: Any, loop: Any, after: Any, steps: Any) -> None:
-    """End a loop of `steps` steps over a counter and sums that begin at zero."""
-    following = builder.add(phis[0], INT64(1))
-    for phi, begin, value in zip(phis, (INT64(0), *[constant(SUMS, 0)] * len(more)), (following, *more), strict=True):
-        phi.add_incoming(begin, before)
-        phi.add_incoming(value, loop)
-    builder.cbranch(builder.icmp_signed("<", following, steps), loop, after)
-    builder.position_at_end(after)
 
 
 def _sum(chains: int) -> Any:
@@ -98,22 +101,17 @@ def _sum(chains: int) -> Any:
         return types.int32(a, b, types.int64, types.int64, types.int64), generate
 
     def generate(context: Any, builder: Any, signature: Any, args: Any) -> Any:
-        first = [builder.gep(data(context, builder, signature.args[i], args[i]), [args[2 + i]]) for i in range(2)]
-        before, loop, after = builder.basic_block, builder.append_basic_block(), builder.append_basic_block()
-        builder.branch(loop)
-        builder.position_at_end(loop)
-        step = builder.phi(INT64)
-        sums = [builder.phi(SUMS) for _ in range(chains)]
-        more = []
-        for chain in range(chains):
-            place = builder.add(builder.mul(step, INT64(SHORT * chains)), INT64(SHORT * chain))
-            x, y = (builder.sext(load(builder, builder.gep(begin, [place]), values, 1), PAIRS) for begin in first)
-            more.append(_madd(builder, sums[chain], x, y))
-        _repeat(builder, (step, *sums), more, before, loop, after, args[4])
-        total = more[0]
-        for chain in more[1:]:
-            total = builder.add(total, chain)
-        return called(builder, f"llvm.vector.reduce.add.v{LANES}i32", INT32, [total])
+        first = places(context, builder, signature, args)
+
+        def more(step: Any, sums: list[Any]) -> list[Any]:
+            out = []
+            for chain in range(chains):
+                place = builder.add(builder.mul(step, INT64(SHORT * chains)), INT64(SHORT * chain))
+                x, y = (builder.sext(load(builder, builder.gep(begin, [place]), values, 1), PAIRS) for begin in first)
+                out.append(_madd(builder, sums[chain], x, y))
+            return out
+
+        return total(builder, functools.reduce(builder.add, summed(builder, SUMS, chains, args[4], more)))
 
     return compiled_in(kind)
 

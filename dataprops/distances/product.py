@@ -3,8 +3,7 @@
 uint8 images are shifted to int8 (x - 128, which preserves distances), so their inner products are integers. A product over D
 features is at most D * 2^14, which fits int32 for D <= 131,071; more features are split and summed in int64.
 
-Routes, tried by `choose_route` (`probe` tests each with extreme values, on which saturating instructions fail, and
-times it):
+Routes, tried by `choose_route` (`probe` tests each with extreme values, on which saturating instructions fail, and times it):
 
 - ``int8``: `torch._int_mm`, int8 x int8 -> int32.
 - ``int16``: `madd`, on processors with AVX2 but without int8 products.
@@ -136,9 +135,10 @@ def choose_route(device: str = "cpu") -> str:
     RuntimeError
         If no route gives exact integers.
     """
-    seconds = {route: probe(route, device) for route in ROUTES if route != "int16" or _without_int8(device)}
+    routes = [route for route in ROUTES if route != "int16" or _without_int8(device)]
+    seconds = {route: probe(route, device) for route in routes}
     best = min(seconds, key=seconds.__getitem__)
     if seconds[best] == float("inf"):
-        raise RuntimeError(f"no exact integer product works on {device}; routes tried: {', '.join(ROUTES)}")
+        raise RuntimeError(f"no exact integer product works on {device}; routes tried: {', '.join(routes)}")
     log.info("exact products on %s by the %s route", device, best)
     return best
