@@ -102,8 +102,9 @@ def likeness(
     with one_thread():
         edges, coarse = _described(blocks, ids)
         in_colour = _opponent(coarse)
-        for part in (edges, coarse, *in_colour.swapaxes(0, 1)):  # equal weight
-            part /= max(np.sqrt(part[known].var(0).sum()), LEAST_VARIED if part.shape[-1] == COARSE else 1e-6)
+        planes = ((plane, LEAST_VARIED) for plane in (coarse, *in_colour.swapaxes(0, 1)))
+        for part, least in ((edges, 1e-6), *planes):  # equal weight
+            part /= max(np.sqrt(part[known].var(0).sum()), least)
         out = {}
         for image, changes in ((in_colour, CHANGES[:1]), (coarse, CHANGES[1:])):
             plain = _flat(edges, image)

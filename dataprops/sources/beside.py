@@ -58,16 +58,8 @@ PARTICIPANTS = ("participants.tsv", "participants.csv")
 CONDITIONS = ("group", "condition", "arm", "cohort")  # columns of participants that may be the label
 LISTED = re.compile(r"(?:annotations?|labels?)\.json", re.IGNORECASE)
 THIN = 3  # images per folder; with no more on average, labels of a table take precedence over the folders
-MAY_TELL = (
-    ".xml",
-    ".npy",
-    ".npz",
-    ".mat",
-    ".pkl",
-    ".pt",
-    ".h5",
-    ".cfg",
-)  # files of unknown layout that may hold labels
+# files of unknown layout that may hold labels
+MAY_TELL = (".xml", ".npy", ".npz", ".mat", ".pkl", ".pt", ".h5", ".cfg")
 SHEETS = (".ods", ".xls")  # tables that are not read
 _DEFAULTS = SourceOptions()
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import json
+import posixpath
 from collections import Counter
 from collections.abc import Callable, Mapping, Sequence
 from functools import cached_property
@@ -50,7 +51,7 @@ class Companions:
     def of(self, keys: Sequence[str]) -> Companions:
         """The same files beside other images."""
         made = copy.copy(self)
-        for name in ("known", "stems"):
+        for name in ("known", "stems", "folders", "headed"):
             made.__dict__.pop(name, None)
         made.keys = list(keys)
         return made
@@ -99,10 +100,10 @@ class Companions:
     def frame(self, name: str) -> pd.DataFrame:
         """Rows of a table; empty for other files."""
         try:
-            is_table = name.lower().endswith(TABLES) or name in self.headed
-            data, called = self.data(name, MOST_BYTES) if is_table else b"", name
-            if name in self.headed:
-                called = f"{without_ending(name)}.txt"
+            if not name.lower().endswith(TABLES) and name not in self.headed:
+                return pd.DataFrame()
+            called = name if name.lower().endswith(TABLES) else f"{without_ending(name)}.txt"
+            data = self.data(name, MOST_BYTES)
             return read_table(data, called).frame if data else pd.DataFrame()
         except (ValueError, KeyError, TypeError, RecursionError):
             return pd.DataFrame()
@@ -122,6 +123,11 @@ class Companions:
         return {stem_of(key) for key in self.keys}
 
     @cached_property
+    def folders(self) -> set[str]:
+        """Folders that hold images: a text file in one of several is seldom a table or list of the dataset."""
+        return {posixpath.dirname(key) for key in self.keys}
+
+    @cached_property
     def tables(self) -> list[str]:
         """Files that are tables by their extensions, except those of one for each image."""
         return few_of_a_kind(self.ending(*TABLES))
@@ -130,12 +136,11 @@ class Companions:
     def headed(self) -> list[str]:
         """Text files that are tables with names of columns, except those of one for each image and those in one of several folders
         of images."""
-        within = {key.rpartition("/")[0] for key in self.keys}
-        within = within - {""} if len(within) > 1 else set()
+        within = self.folders - {""} if len(self.folders) > 1 else set()
         likely = [
             name
             for name in few_of_a_kind(self.ending(*LISTS))
-            if stem_of(name) not in self.stems and name.rpartition("/")[0] not in within
+            if stem_of(name) not in self.stems and posixpath.dirname(name) not in within
         ]
         return [name for name in likely if has_header(self.data(name, MOST_BYTES)[:HEAD])]
 

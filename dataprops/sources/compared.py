@@ -44,9 +44,10 @@ def compare(table: pd.DataFrame, beside: Companions, annotated: Mapping[str, Map
     used: set[str] = set()
     tables = beside.ending(*TABLES)
     headed = [name for name in beside.headed if split_of_list(name) is None]
-    folders = {posixpath.dirname(key) for key in own}  # a text file in one of them is not a table of the dataset
     texts = [
-        name for name in beside.ending(".txt") if split_of_list(name) is None and posixpath.dirname(name) not in folders
+        name
+        for name in beside.ending(".txt")
+        if split_of_list(name) is None and posixpath.dirname(name) not in beside.folders
     ]
     for told in neighbour_tables(beside, table["split"].tolist(), tables + headed):
         label = {key: name for key, name in told.label.items() if name is not None and own.get(key) is not None}

@@ -13,6 +13,13 @@ KINDS = ("categories", "category", "classes", "labels", "label")  # of objects, 
 
 
 def records(text: str, name: str) -> list[dict[str, Any]]:
+    """Rows of a JSON file, or of one with an object per line, by its name.
+
+    Raises
+    ------
+    ValueError
+        If it has no form that is read.
+    """
     try:
         rows = _listed(json.loads(text)) if name.endswith(".json") else _lines(text)
     except RecursionError:

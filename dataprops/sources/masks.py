@@ -276,9 +276,8 @@ def _within(inside: dict[str, list[tuple[str, str]]], plain: list[tuple[str, str
         twice = all(_bases(stem) for _, stem in files)  # PedMasks/1_mask.png: the names mark masks too
         # Expert/mask, Expert/gaze_map: no images below Expert, so mask is not a class beside no_mask
         alone = parent and split_of(parent) is None and parent not in outside
-        if (twice or alone or PLURAL.search(part)) or any(
-            place == parent or _image_like(place, parent) for place in beside
-        ):
+        near = any(place == parent or _image_like(place, parent) for place in beside)
+        if twice or alone or near or PLURAL.search(part):
             found.update(key for key, _ in files)
     return found
 

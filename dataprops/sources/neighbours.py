@@ -53,9 +53,8 @@ LONG = 6  # minimum digits of an image's name that is a number, in a list withou
 WHOLE = 0.9  # minimum fraction of images for a complete table
 DISAGREE = 0.01  # maximum fraction of images in both tables with different labels
 DESCRIBED = 64  # other columns kept, to find subgroups that are harder than the rest
-OF_MASKS = frozenset(
-    ("mask", "masks", "segmentation", "segmented", "roi", "groundtruth")
-)  # words of columns of mask files
+# words of columns of mask files
+OF_MASKS = frozenset(("mask", "masks", "segmentation", "segmented", "roi", "groundtruth"))
 
 
 class Told(NamedTuple):

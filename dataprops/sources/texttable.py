@@ -136,9 +136,7 @@ def lists_images(head: bytes) -> bool:
     rest = text.partition("\n")[2]
     if with_path(rest) != rest:
         return True
-    separator = separator_of(text)
-    if separator == "," and "," not in text.partition("\n")[0]:
-        separator = blanks_of(text)
+    separator = _separator_or_blanks(text)
     return names_missing(text, separator) is not None or _has_header(text, separator)
 
 
@@ -152,8 +150,12 @@ def has_header(head: bytes) -> bool:
         text = as_text(head)[0]
     except UnicodeDecodeError:  # bytes that only begin like UTF-16
         return False
+    return _has_header(text, _separator_or_blanks(text))
+
+
+def _separator_or_blanks(text: str) -> str:
     separator = separator_of(text)
-    return _has_header(text, blanks_of(text) if separator not in text.partition("\n")[0] else separator)
+    return separator if separator in text.partition("\n")[0] else blanks_of(text)
 
 
 def _has_header(text: str, separator: str) -> bool:

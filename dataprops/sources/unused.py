@@ -52,16 +52,13 @@ def with_unused(table: pd.DataFrame, beside: Companions) -> None:
     numbers = all(label is None or label.isdecimal() for label in labels) and table["label"].nunique() > 1
     # others concern images, not classes
     unknown = [one["why"] for one in all_decisions if NO_KNOWN_FORM in one["why"] and ".mat" in one["why"]]
-    folders = {
-        posixpath.dirname(key) for key in beside.keys
-    }  # image folders: a text file in one is not a list of the dataset
     for name in unused[:MOST_TABLES]:
         half_told = posixpath.basename(name) in others
         option = OPTION
         if not name.lower().endswith(LISTS) or name in beside.headed:
             why, columns = _of_table(name, beside, labels, half_told)
             option = f"--layout none --label-column {shlex.quote(columns[0])}" if columns else OPTION
-        elif half_told or PROSE & set(words_of(posixpath.basename(name))) or posixpath.dirname(name) in folders:
+        elif half_told or PROSE & set(words_of(posixpath.basename(name))) or posixpath.dirname(name) in beside.folders:
             continue
         else:
             why = _of_list(name, beside, labels)
